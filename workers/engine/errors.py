@@ -1,0 +1,36 @@
+"""What can go wrong in the engine, said so that a person can act on it."""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """A failure with a sentence for a person, advice, and whether trying again can help.
+
+    `message` says what failed, `hint` what to do about it; neither ever holds a secret.
+    `permanent` is True when the same attempt would fail again until somebody changes something.
+    `code` is a stable snake_case word that clients may test for.
+    """
+
+    code = "engine_error"
+
+    def __init__(
+        self, message: str, *, hint: str = "", permanent: bool = False, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.permanent = permanent
+        if code is not None:
+            self.code = code
+
+
+class InterruptedWork(BaseException):
+    """The attempt must end now: not a failure of the work, so `except Exception` lets it pass."""
+
+
+class StopRequested(InterruptedWork):
+    """A person asked for this job to stop."""
+
+
+class Fenced(InterruptedWork):
+    """The attempt lost its lease or its epoch: another one owns the job, touch nothing more."""

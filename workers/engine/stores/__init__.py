@@ -1,0 +1,1 @@
+"""Where bundles go: one module per kind of store, all behind `base.Store`."""
