@@ -148,8 +148,7 @@ class Process:
     def stderr_tail(self) -> str:
         """Return the last lines of standard error, secrets masked; whole once the child ended."""
         if self._collected:
-            os.eventfd_write(self._wake, 1)
-            self._drainer.join()
+            self._end_draining()
         return self._tail.text()
 
     def terminate(self, grace_seconds: float = TERM_GRACE_SECONDS) -> None:
@@ -166,8 +165,7 @@ class Process:
 
     def close(self) -> None:
         """Release the descriptors. Never waits: something outside the group may hold the pipes."""
-        os.eventfd_write(self._wake, 1)
-        self._drainer.join()
+        self._end_draining()
         self._stdout.close()
         self._stderr.close()
         os.close(self._wake)
@@ -208,6 +206,11 @@ class Process:
             exited = ended.si_code == os.CLD_EXITED
             self._returncode = ended.si_status if exited else -ended.si_status
         self._popen.returncode = -1 if self._returncode is None else self._returncode
+
+    def _end_draining(self) -> None:
+        if self._drainer.is_alive():
+            os.eventfd_write(self._wake, 1)
+            self._drainer.join()
 
     def _drain_stderr(self) -> None:
         """Read standard error to its end, or to what is in the pipe once the child has ended."""
