@@ -1,0 +1,1 @@
+"""The domain: nodes, sites, jobs and backups, and everything that may change them."""

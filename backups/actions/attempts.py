@@ -1,0 +1,315 @@
+"""What one attempt at one stage may write. Every statement carries its epoch and its token.
+
+Zero rows means that somebody else owns the job by now: nothing was changed, nothing may be.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Coalesce, Greatest, Now
+
+from backups.actions.jobs import (
+    MAX_ATTEMPTS,
+    end_job,
+    fail_job,
+    give_out_soon,
+    requeue,
+)
+from backups.actions.transitions import move, record, seconds_from_now
+from backups.models import Backup, BackupStatus, EventLevel, Job, Site, Stage
+from backups.states import JobState, StageState, percent
+
+# Waits before another attempt, by the number of those that failed.
+RETRY_SECONDS = (10, 60, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The right to run one stage once."""
+
+    job_id: uuid.UUID
+    epoch: int
+    token: uuid.UUID
+    stage_id: int
+    stage_name: str
+    position: int
+    stages_total: int
+
+    def jobs(self) -> QuerySet[Job]:
+        """The job, as long as this attempt owns it."""
+        return Job.objects.filter(pk=self.job_id, epoch=self.epoch, token=self.token)
+
+
+class Verdict(Enum):
+    """What an attempt learns when it renews its lease."""
+
+    GO_ON = "go on"
+    STOP = "stop"
+    FENCED = "fenced"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stage is, in bytes of its own work; total 0 while unknown."""
+
+    processed: int = 0
+    total: int = 0
+    detail: str = ""
+
+
+def claim_stage(*, job_id: str, epoch: int, stage_name: str, worker: str) -> Attempt | None:
+    """Claim the stage; None if it is not this stage's turn, or not this epoch's, or stopped.
+
+    A message that comes twice, late, or after a reset gets None.
+    """
+    stage = Stage.objects.filter(job_id=job_id, name=stage_name).first()
+    if stage is None:
+        return None
+    token = uuid.uuid4()
+    jobs = Job.objects.filter(
+        pk=job_id,
+        epoch=epoch,
+        stages_done=stage.position,
+        token__isnull=True,
+        stop_requested_at__isnull=True,
+    )
+    with transaction.atomic():
+        if not move(
+            jobs,
+            JobState.RUNNING,
+            token=token,
+            worker=worker,
+            claim_deadline=None,
+            lease_expires_at=seconds_from_now(settings.HOLDFAST_LEASE_SECONDS),
+            started_at=Coalesce(F("started_at"), Now()),
+            last_byte_at=Now(),
+        ):
+            return None
+        Stage.objects.filter(pk=stage.pk).update(
+            state=StageState.RUNNING,
+            started_at=Now(),
+            finished_at=None,
+            bytes_processed=0,
+            bytes_total=0,
+            detail="",
+        )
+        record(job_id, epoch=epoch, kind="claimed", stage=stage_name, message=f"Taken by {worker}")
+    return Attempt(
+        job_id=uuid.UUID(job_id),
+        epoch=epoch,
+        token=token,
+        stage_id=stage.pk,
+        stage_name=stage_name,
+        position=stage.position,
+        stages_total=Stage.objects.filter(job_id=job_id).count(),
+    )
+
+
+def renew_lease(attempt: Attempt, progress: Progress, *, moved: bool) -> Verdict:
+    """Renew the lease and write the progress; `moved` says whether bytes came since last time."""
+    reached = percent(attempt.position, attempt.stages_total, progress.processed, progress.total)
+    changes: dict[str, Any] = {"last_byte_at": Now()} if moved else {}
+    with transaction.atomic():
+        renewed = (
+            attempt.jobs()
+            .filter(state__in=(JobState.RUNNING, JobState.STOPPING))
+            .update(
+                lease_expires_at=seconds_from_now(settings.HOLDFAST_LEASE_SECONDS),
+                progress=Greatest(F("progress"), reached),
+                **changes,
+            )
+        )
+        if not renewed:
+            return Verdict.FENCED
+        Stage.objects.filter(pk=attempt.stage_id).update(
+            bytes_processed=progress.processed,
+            bytes_total=progress.total,
+            detail=progress.detail,
+        )
+    stopping = attempt.jobs().filter(stop_requested_at__isnull=False).exists()
+    return Verdict.STOP if stopping else Verdict.GO_ON
+
+
+def save_checkpoint(attempt: Attempt, checkpoint: Mapping[str, Any]) -> bool:
+    """Keep what a later attempt at this stage can go on from; False if fenced."""
+    with transaction.atomic():
+        if not attempt.jobs().select_for_update().exists():
+            return False
+        Stage.objects.filter(pk=attempt.stage_id).update(checkpoint=dict(checkpoint))
+    return True
+
+
+def add_log_line(attempt: Attempt, message: str, level: EventLevel = EventLevel.INFO) -> None:
+    """Append a line that the stage wants a person to see, unless fenced by now."""
+    if attempt.jobs().exists():
+        record(
+            attempt.job_id,
+            epoch=attempt.epoch,
+            kind="log",
+            stage=attempt.stage_name,
+            message=message,
+            level=level,
+        )
+
+
+def finish_stage(
+    attempt: Attempt,
+    *,
+    outputs: Mapping[str, Any],
+    detail: str,
+    warnings: Sequence[str],
+    progress: Progress,
+) -> bool:
+    """Record the stage as done; after the last one the job is completed and its Backup exists.
+
+    False if refused: fenced, or a stop came first.
+    """
+    job = attempt.jobs().select_related("site").first()
+    if job is None:
+        return False
+    kept_warnings = [*job.warnings, *warnings]
+    is_last = attempt.position + 1 == attempt.stages_total
+    with transaction.atomic():
+        if is_last:
+            moved = move(
+                attempt.jobs(),
+                JobState.COMPLETED,
+                stages_done=F("stages_done") + 1,
+                progress=100,
+                warnings=kept_warnings,
+            )
+        else:
+            moved = move(
+                attempt.jobs(),
+                JobState.BETWEEN,
+                token=None,
+                lease_expires_at=None,
+                claim_deadline=seconds_from_now(settings.HOLDFAST_CLAIM_SECONDS),
+                stages_done=F("stages_done") + 1,
+                attempts=0,
+                warnings=kept_warnings,
+                progress=Greatest(
+                    F("progress"), percent(attempt.position + 1, attempt.stages_total, 0, 0)
+                ),
+            )
+        if not moved:
+            return False
+        Stage.objects.filter(pk=attempt.stage_id).update(
+            state=StageState.COMPLETED,
+            finished_at=Now(),
+            outputs=dict(outputs),
+            checkpoint={},
+            detail=detail,
+            bytes_processed=progress.processed,
+            bytes_total=max(progress.total, progress.processed),
+        )
+        record(
+            job.pk, epoch=attempt.epoch, kind="stage_done", stage=attempt.stage_name, message=detail
+        )
+        if is_last:
+            _record_backup(job, kept_warnings)
+    if is_last:
+        give_out_soon(job.node_id)
+    return True
+
+
+def _record_backup(job: Job, warnings: Sequence[str]) -> None:
+    """Make the Backup exist: in the transaction that completes the job, and nowhere else."""
+    outputs = {stage.name: stage.outputs for stage in job.stages.all()}
+    sealed, stored = outputs["create_bundle"], outputs["upload_remote"]
+    Backup.objects.create(
+        site_id=job.site_id,
+        job=job,
+        storage_id=job.storage_id,
+        status=BackupStatus.SUCCESS,
+        object_key=stored["key"],
+        size_bytes=stored["size"],
+        sha256=sealed["sha256"],
+        verified_by=stored["verified_by"],
+        is_suspect=bool(sealed["suspicions"]),
+        facts=sealed["facts"],
+        created_at=Now(),
+    )
+    words = f"Completed with {len(warnings)} warnings" if warnings else "Completed"
+    record(job.pk, epoch=job.epoch, kind="completed", message=words)
+
+
+def fail_stage(
+    attempt: Attempt,
+    *,
+    code: str,
+    message: str,
+    hint: str,
+    permanent: bool,
+    from_start: bool = False,
+) -> JobState | None:
+    """Record a failed attempt: QUEUED again if that may help, else FAILED; None if refused.
+
+    `from_start` gives up what earlier stages left: their work is gone.
+    """
+    job = attempt.jobs().first()
+    if job is None:
+        return None
+    if permanent or job.attempts + 1 >= MAX_ATTEMPTS:
+        failed = fail_job(job, attempt.jobs(), code=code, message=message, hint=hint)
+        return JobState.FAILED if failed else None
+    wait = RETRY_SECONDS[min(job.attempts, len(RETRY_SECONDS) - 1)]
+    changes: dict[str, Any] = {"stages_done": 0} if from_start else {}
+    with transaction.atomic():
+        if from_start:
+            job.stages.update(state=StageState.PENDING, outputs={}, checkpoint={})
+        queued = requeue(
+            job,
+            attempt.jobs(),
+            message=f"{attempt.stage_name} failed and is tried again in {wait} s: {message}",
+            attempts=F("attempts") + 1,
+            not_before=seconds_from_now(wait),
+            **changes,
+        )
+        if not queued:
+            transaction.set_rollback(True)
+    return JobState.QUEUED if queued else None
+
+
+def end_stopped(attempt: Attempt) -> bool:
+    """Record that the attempt ended because somebody asked for it; its work is removed by now."""
+    job = attempt.jobs().first()
+    return job is not None and end_job(
+        job, attempt.jobs(), JobState.STOPPED, message="Stopped on request"
+    )
+
+
+def reserve_object_key(attempt: Attempt) -> str | None:
+    """Return a key in the storage that no other bundle has or will have; None if fenced.
+
+    Keys hold no job, epoch or token, the wire contract fixes their form; so the second in the
+    key is reserved on the site's row, each one given out once: `<node>/<site>/<name>_<time>`.
+    """
+    with transaction.atomic():
+        job = attempt.jobs().select_related("node", "site").select_for_update().first()
+        if job is None:
+            return None
+        site = Site.objects.select_for_update().get(pk=job.site_id)
+        stamp = (job.started_at or datetime.now(UTC)).replace(microsecond=0)
+        if site.newest_key_at is not None and stamp <= site.newest_key_at:
+            stamp = site.newest_key_at + timedelta(seconds=1)
+        Site.objects.filter(pk=site.pk).update(newest_key_at=stamp)
+    name = f"{site.name}_{stamp.astimezone(UTC):%Y%m%d_%H%M%S}.tar.zst"
+    return f"{job.node.uuid}/{site.uuid}/{name}"
+
+
+def previous_facts(attempt: Attempt) -> dict[str, Any] | None:
+    """Return the facts of the site's newest good backup, to hold the new one against."""
+    site = Q(site__jobs__pk=attempt.job_id)
+    good = Backup.objects.filter(site, status=BackupStatus.SUCCESS, is_suspect=False)
+    newest = good.order_by("-created_at", "-id").first()
+    return newest.facts if newest else None

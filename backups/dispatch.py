@@ -1,0 +1,97 @@
+"""The only door to the queue: messages are sent by task name, and never waited for by a request.
+
+Publishing to a Redis that hangs blocks for tens of seconds, so what a request wants sent is sent
+from a thread of its own after the commit; what does not get through, the coordinator sends.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
+
+from celery import chain, current_app
+from celery.result import AsyncResult
+from django.db import connection
+from kombu.exceptions import OperationalError
+
+from backups.errors import BrokerUnavailableError
+from backups.models import Job, Node
+from backups.registry import STAGES, query_task_name
+from backups.states import StageState
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_SECONDS = 5.0
+_publisher = ThreadPoolExecutor(max_workers=4, thread_name_prefix="publish")
+
+
+def publish_chain(job: Job) -> bool:
+    """Send the chain of the stages that remain; False if the broker did not take it.
+
+    The task ids are those of the Stage rows, so that a reset can name every one of them.
+    """
+    remaining = job.stages.exclude(state=StageState.COMPLETED).order_by("position")
+    signatures = [
+        current_app.signature(
+            STAGES[stage.name].task_name,
+            args=(str(job.pk), job.epoch),
+            immutable=True,
+            task_id=str(stage.task_id),
+            queue=job.node.queue,
+        )
+        for stage in remaining
+    ]
+    try:
+        chain(*signatures).apply_async()
+    except OperationalError as error:
+        logger.warning("job %s is not sent yet, the broker is away: %s", job.pk, error)
+        return False
+    return True
+
+
+def in_background(work: Callable[[], object]) -> None:
+    """Run `work` in a thread of its own; what it raises is logged."""
+
+    def run() -> None:
+        try:
+            work()
+        except Exception:
+            # The coordinator does the same work again within seconds.
+            logger.exception("background dispatch failed")
+        finally:
+            connection.close()
+
+    threading.Thread(target=run, name="dispatch", daemon=True).start()
+
+
+def ask_node(node: Node, query: str, arguments: dict[str, Any]) -> str:
+    """Ask a node's worker a question and return the task's id, for `answer_of`.
+
+    Raises `BrokerUnavailableError` when the broker does not take the message in time.
+    """
+    task_id = str(uuid.uuid4())
+    signature = current_app.signature(query_task_name(query), kwargs=arguments)
+    sent: Future[Any] = _publisher.submit(
+        # An answer that nobody can wait for any more is not worth the node's time.
+        signature.apply_async,
+        task_id=task_id,
+        queue=node.queue,
+        expires=600,
+    )
+    try:
+        sent.result(timeout=PUBLISH_SECONDS)
+    except (OperationalError, FutureTimeoutError) as error:
+        raise BrokerUnavailableError(
+            f"{node} cannot be asked now: the message broker is not reachable."
+        ) from error
+    return task_id
+
+
+def answer_of(task_id: str) -> AsyncResult[Any]:
+    """Return the answer to an earlier `ask_node`, come or still to come."""
+    return current_app.AsyncResult(task_id)

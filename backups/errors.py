@@ -1,0 +1,78 @@
+"""What the domain refuses, and why. Each class has a stable code and an HTTP status."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DomainError(Exception):
+    """A refusal with a sentence for a person; `code` is the stable word that clients test for."""
+
+    code: ClassVar[str] = "refused"
+    status: ClassVar[int] = 409
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BackupAlreadyRunningError(DomainError):
+    """The site has an active job; it can have only one."""
+
+    code = "backup_already_running"
+
+
+class StorageMissingError(DomainError):
+    """There is no storage that the site's bundles could go to."""
+
+    code = "storage_missing"
+
+
+class NodeDisabledError(DomainError):
+    """The node takes no work until somebody enables it."""
+
+    code = "node_disabled"
+
+
+class InUseError(DomainError):
+    """Something still refers to what should be deleted."""
+
+    code = "in_use"
+
+
+class SecretUnreadableError(DomainError):
+    """A stored secret cannot be decrypted with any of the keys in the environment."""
+
+    code = "secret_unreadable"
+    status = 500
+
+
+class BrokerUnavailableError(DomainError):
+    """Redis cannot be reached, and the answer was needed now."""
+
+    code = "broker_unavailable"
+    status = 503
+
+
+class NodeUnavailableError(DomainError):
+    """No worker of the node is alive to answer."""
+
+    code = "node_unavailable"
+    status = 503
+
+
+class DownloadUnavailableError(DomainError):
+    """The bundle cannot be fetched from where the panel runs, or there is none any more."""
+
+    code = "download_unavailable"
+
+
+class NodeWorkError(DomainError):
+    """The node answered with an error of its own; `code` and `status` are the answer's."""
+
+    status = 422
+
+    def __init__(self, message: str, code: str, status: int) -> None:
+        super().__init__(message)
+        # The instance's own, since the node decides them; the class has only defaults.
+        self.__dict__.update(code=code, status=status)

@@ -1,0 +1,54 @@
+"""Stored bundles."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from backups.models.job import Job
+from backups.models.site import Site
+from backups.models.storage import Storage
+
+
+class BackupStatus(models.TextChoices):
+    """As the wire contract spells them."""
+
+    SUCCESS = "SUCCESS", "Success"
+    FAILED = "FAILED", "Failed"
+    IN_PROGRESS = "IN_PROGRESS", "In progress"
+
+
+class Backup(models.Model):
+    """What a job left behind: SUCCESS with a bundle, or FAILED without one.
+
+    Made by the job's last conditional update only, so a row says what is really there.
+    """
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="backups")
+    job = models.OneToOneField(
+        Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="backup"
+    )
+    storage = models.ForeignKey(Storage, on_delete=models.PROTECT, related_name="backups")
+    status = models.CharField(max_length=12, choices=BackupStatus.choices)
+    backup_type = models.CharField(max_length=12, default="full")
+    object_key = models.CharField(max_length=500, blank=True)
+    size_bytes = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    verified_by = models.CharField(max_length=20, blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    is_suspect = models.BooleanField(
+        default=False, help_text="Holds much less than the backup before it."
+    )
+    facts = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["site", "-created_at"])]
+
+    def __str__(self) -> str:
+        return self.filename or f"failed backup {self.pk}"
+
+    @property
+    def filename(self) -> str:
+        """The last part of the object's key."""
+        return self.object_key.rpartition("/")[2]

@@ -1,0 +1,107 @@
+"""Executions. Nobody writes to these rows but `backups.actions`."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+
+from backups.models.node import Node
+from backups.models.site import Site
+from backups.models.storage import Storage
+from backups.registry import job_kind_choices
+from backups.states import ACTIVE, JobState, StageState
+
+
+class Job(models.Model):
+    """One execution of a pipeline for a site.
+
+    `epoch` counts the times that the job was given out anew; `token` names the one attempt that
+    may write now; `lease_expires_at` is when that attempt is taken for lost. `active_site` is the
+    site while the job is active and NULL afterwards: unique, so one site has one active job.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=20, choices=job_kind_choices, default="backup")
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="jobs")
+    active_site = models.OneToOneField(
+        Site, null=True, blank=True, on_delete=models.PROTECT, related_name="active_job"
+    )
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="jobs")
+    storage = models.ForeignKey(Storage, on_delete=models.PROTECT, related_name="jobs")
+    state = models.CharField(
+        max_length=12,
+        choices=[(state.value, state.value) for state in JobState],
+        default=JobState.QUEUED.value,
+        db_index=True,
+    )
+    epoch = models.PositiveIntegerField(default=1)
+    token = models.UUIDField(null=True, blank=True)
+    worker = models.CharField(max_length=255, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    claim_deadline = models.DateTimeField(null=True, blank=True, db_index=True)
+    not_before = models.DateTimeField(null=True, blank=True)
+    stop_requested_at = models.DateTimeField(null=True, blank=True)
+    priority = models.SmallIntegerField(default=0)
+    stages_done = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="Failed attempts at a stage.")
+    progress = models.PositiveSmallIntegerField(default=0)
+    last_byte_at = models.DateTimeField(null=True, blank=True)
+    warnings = models.JSONField(default=list, blank=True)
+    error_code = models.CharField(max_length=50, blank=True)
+    error_message = models.TextField(blank=True)
+    error_hint = models.TextField(blank=True)
+    trigger = models.CharField(max_length=20, default="manual")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    queued_at = models.DateTimeField(db_index=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-queued_at"]
+        indexes = [models.Index(fields=["site", "-queued_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the job may still change by itself."""
+        return self.state in ACTIVE
+
+
+class Stage(models.Model):
+    """One step of a job: one Celery task, whose id is chosen before it is sent.
+
+    `outputs` is what later stages need; `checkpoint` what a later attempt at this stage needs to
+    go on instead of beginning again.
+    """
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="stages")
+    name = models.CharField(max_length=30)
+    position = models.PositiveSmallIntegerField()
+    state = models.CharField(
+        max_length=12,
+        choices=[(state.value, state.value) for state in StageState],
+        default=StageState.PENDING.value,
+    )
+    task_id = models.UUIDField(default=uuid.uuid4)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    bytes_processed = models.BigIntegerField(default=0)
+    bytes_total = models.BigIntegerField(default=0)
+    detail = models.TextField(blank=True)
+    outputs = models.JSONField(default=dict, blank=True)
+    checkpoint = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["job", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "position"], name="one_stage_per_position")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.position + 1} {self.name}"

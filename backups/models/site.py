@@ -1,0 +1,101 @@
+"""What is backed up."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import PurePosixPath
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+
+from backups.fields import EncryptedJSONField
+from backups.models.node import Node
+from backups.models.storage import Storage
+from backups.registry import database_engine_choices
+
+
+class ScheduleFrequency(models.TextChoices):
+    """How often a site is backed up by itself."""
+
+    MANUAL = "manual", "Manual"
+    DAILY = "daily", "Daily"
+    WEEKLY = "weekly", "Weekly"
+    MONTHLY = "monthly", "Monthly"
+
+
+def validate_absolute_path(path: str) -> None:
+    """Accept an absolute path without `..`; whether it may be read, the node decides."""
+    parts = PurePosixPath(path)
+    if not parts.is_absolute() or ".." in parts.parts or "\0" in path:
+        raise ValidationError("Give an absolute path without “..”, as /var/www/example.com.")
+
+
+def validate_patterns(patterns: object) -> None:
+    """Accept a list of texts; the node compiles them."""
+    if not isinstance(patterns, list) or not all(isinstance(item, str) for item in patterns):
+        raise ValidationError('Excludes are a list of patterns, as ["wp-content/cache/"].')
+
+
+class Site(models.Model):
+    """A directory tree and a database on one node.
+
+    An empty `db_engine` means: read wp-config.php on the node at each backup.
+    """
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(
+        max_length=190,
+        validators=[
+            RegexValidator(
+                r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z",
+                "Use letters, digits, dots, hyphens and underscores, as in example.com.",
+            )
+        ],
+    )
+    url = models.URLField(max_length=500, blank=True)
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="sites")
+    wp_path = models.CharField(max_length=1000, validators=[validate_absolute_path])
+    wp_config_path = models.CharField(
+        max_length=1000, blank=True, validators=[validate_absolute_path]
+    )
+    db_engine = models.CharField(
+        max_length=20, blank=True, default="", choices=database_engine_choices
+    )
+    db_name = models.CharField(max_length=1000, blank=True)
+    db_host = models.CharField(max_length=255, blank=True)
+    db_port = models.PositiveIntegerField(null=True, blank=True)
+    db_user = models.CharField(max_length=255, blank=True)
+    db_password = EncryptedJSONField(blank=True, default="")
+    excludes = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[validate_patterns],
+        help_text="Patterns of paths to leave out; empty takes the defaults.",
+    )
+    storage = models.ForeignKey(
+        Storage, null=True, blank=True, on_delete=models.PROTECT, related_name="sites"
+    )
+    storage_quota_gb = models.FloatField(null=True, blank=True, help_text="GiB")
+    schedule_frequency = models.CharField(
+        max_length=10, choices=ScheduleFrequency.choices, default=ScheduleFrequency.MANUAL
+    )
+    schedule_time = models.CharField(max_length=5, default="02:00")
+    schedule_days = models.CharField(max_length=100, blank=True)
+    retention_copies = models.PositiveSmallIntegerField(
+        default=7, validators=[MinValueValidator(1)]
+    )
+    next_run_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
+    # Second of the newest object key; keys of one site never repeat (`actions.bundles`).
+    newest_key_at = models.DateTimeField(null=True, blank=True, editable=False)
+    admins = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, blank=True, related_name="assigned_sites"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name", "id"]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,31 @@
+"""Every question to the domain's rows: who may see what, and how things stand."""
+
+from backups.queries.standing import (
+    log_of,
+    newest_job,
+    nodes_with_live_workers,
+    nodes_with_standing,
+    sites_with_usage,
+)
+from backups.queries.status import backup_status
+from backups.queries.visibility import (
+    backups_visible_to,
+    jobs_visible_to,
+    may_manage_storage,
+    nodes_visible_to,
+    sites_visible_to,
+)
+
+__all__ = [
+    "backup_status",
+    "backups_visible_to",
+    "jobs_visible_to",
+    "log_of",
+    "may_manage_storage",
+    "newest_job",
+    "nodes_visible_to",
+    "nodes_with_live_workers",
+    "nodes_with_standing",
+    "sites_visible_to",
+    "sites_with_usage",
+]

@@ -1,0 +1,73 @@
+"""How nodes, sites and jobs stand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce, Now
+
+from backups.models import Backup, BackupStatus, Job, JobEvent, Node, Site, Worker
+from backups.states import ADMITTED, JobState
+
+# Three heartbeats of 15 s: one may be late, two may not.
+WORKER_SILENCE_SECONDS = 45
+
+_GOOD = Q(backups__status=BackupStatus.SUCCESS)
+
+
+def live_workers() -> QuerySet[Worker]:
+    """Return the workers whose heartbeat is fresh, by the database's clock."""
+    return Worker.objects.filter(last_seen_at__gt=Now() - timedelta(seconds=WORKER_SILENCE_SECONDS))
+
+
+def nodes_with_live_workers() -> QuerySet[Node]:
+    """Return the enabled nodes that somebody works on now."""
+    alive = live_workers().filter(node=OuterRef("pk"))
+    return Node.objects.filter(Exists(alive), is_enabled=True)
+
+
+def nodes_with_standing(nodes: QuerySet[Node]) -> QuerySet[Node]:
+    """Add `worker_count`, `active_jobs`, `queued_jobs` and `is_online` to nodes."""
+    alive = live_workers().filter(node=OuterRef("pk"))
+    return nodes.annotate(
+        is_online=Exists(alive),
+        worker_count=_count(alive.values("node")),
+        active_jobs=_count(_jobs_of_node(list(ADMITTED))),
+        queued_jobs=_count(_jobs_of_node([JobState.QUEUED])),
+    )
+
+
+def sites_with_usage(sites: QuerySet[Site]) -> QuerySet[Site]:
+    """Add `backup_count`, `last_backup` and `storage_used_bytes` of good backups to sites."""
+    return sites.select_related("node", "storage").annotate(
+        backup_count=Count("backups", filter=_GOOD),
+        last_backup=Max("backups__created_at", filter=_GOOD),
+        storage_used_bytes=Coalesce(Sum("backups__size_bytes", filter=_GOOD), 0),
+    )
+
+
+def newest_job(site: Site) -> Job | None:
+    """Return the site's newest job with what its status needs, or None."""
+    jobs = Job.objects.filter(site=site).order_by("-queued_at")
+    return jobs.select_related("node", "site").prefetch_related("stages").first()
+
+
+def newest_good_backup(site: Site) -> Backup | None:
+    """Return the site's newest backup that holds a bundle, or None."""
+    return site.backups.filter(status=BackupStatus.SUCCESS).first()
+
+
+def log_of(job: Job) -> QuerySet[JobEvent]:
+    """Return the job's log, oldest line first."""
+    return job.events.order_by("id")
+
+
+def _jobs_of_node(states: list[JobState]) -> QuerySet[Job, Any]:
+    jobs = Job.objects.filter(node=OuterRef("pk"), state__in=states)
+    return jobs.order_by().values("node")
+
+
+def _count(rows: QuerySet[Any, Any]) -> Coalesce:
+    return Coalesce(Subquery(rows.order_by().annotate(number=Count("pk")).values("number")), 0)

@@ -1,0 +1,109 @@
+"""What exists: pipelines and their stages, database engines, stores. One line each.
+
+A dotted path is imported when its thing is needed, so that the domain names the workers' code
+without importing it. To add a stage, an engine or a store is one new file and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from backups.states import JobKind
+
+
+@dataclass(frozen=True, slots=True)
+class StageKind:
+    """One stage: its name (also file name and task suffix), a label, and where its code is."""
+
+    name: str
+    label: str
+    path: str
+
+    @property
+    def task_name(self) -> str:
+        """The Celery task that runs this stage."""
+        return f"stage.{self.name}"
+
+    def load(self) -> Callable[..., Any]:
+        """Import and return the stage's `run` function."""
+        return _load(self.path)
+
+
+_STAGES = (
+    StageKind("backup_db", "Dump the database", "workers.stages.backup_db:run"),
+    StageKind("backup_files", "Read the files", "workers.stages.backup_files:run"),
+    StageKind("create_bundle", "Seal the bundle", "workers.stages.create_bundle:run"),
+    StageKind("upload_remote", "Store the bundle", "workers.stages.upload_remote:run"),
+    StageKind("cleanup", "Clean up", "workers.stages.cleanup:run"),
+)
+STAGES: dict[str, StageKind] = {stage.name: stage for stage in _STAGES}
+
+PIPELINES: dict[JobKind, tuple[str, ...]] = {
+    JobKind.BACKUP: ("backup_db", "backup_files", "create_bundle", "upload_remote", "cleanup"),
+}
+
+# Key → label; "" reads the site's wp-config.php at each backup, so that a new password there
+# needs no change here.
+DATABASE_ENGINES: dict[str, str] = {
+    "": "As wp-config.php says",
+    "mysql": "MySQL or MariaDB",
+    "postgresql": "PostgreSQL",
+    "sqlite": "SQLite",
+    "none": "No database",
+}
+
+STORES: dict[str, str] = {"s3": "S3 or compatible", "local": "Folder on the node"}
+STORE_OPENER = "workers.engine.stores:open_store"
+STORE_FIELDS = "workers.engine.stores:config_fields"
+
+# What a node answers at once when it is asked: task name → where its code is.
+QUERIES: dict[str, str] = {
+    "scan": "workers.answers:scan",
+    "inspect_site": "workers.answers:inspect_site",
+    "test_storage": "workers.answers:test_storage",
+    "delete_object": "workers.answers:delete_object",
+}
+
+
+def stages_of(kind: str) -> tuple[StageKind, ...]:
+    """Return the stages of a kind of job, in order."""
+    return tuple(STAGES[name] for name in PIPELINES[JobKind(kind)])
+
+
+def open_store(kind: str, config: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Return the store of that kind; raises its `EngineError` for an unusable configuration."""
+    return _load(STORE_OPENER)(kind, config)
+
+
+def query_task_name(query: str) -> str:
+    """Return the name of the Celery task that answers `query` on a node."""
+    return f"node.{query}"
+
+
+def load_query(query: str) -> Callable[..., Any]:
+    """Import and return the function that answers `query`."""
+    return _load(QUERIES[query])
+
+
+def job_kind_choices() -> list[tuple[str, str]]:
+    """Return the kinds for a model field: as a callable, a new kind needs no migration."""
+    return [(kind.value, kind.value.title()) for kind in PIPELINES]
+
+
+def store_choices() -> list[tuple[str, str]]:
+    """Return the kinds of store for a model field."""
+    return list(STORES.items())
+
+
+def database_engine_choices() -> list[tuple[str, str]]:
+    """Return the database engines for a model field."""
+    return list(DATABASE_ENGINES.items())
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    loaded: Callable[..., Any] = getattr(import_module(module), name)
+    return loaded

@@ -1,0 +1,11 @@
+"""The accounts app."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    """See the module."""
+
+    name = "panel.accounts"
+    label = "accounts"
+    verbose_name = "Accounts"

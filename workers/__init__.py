@@ -1,0 +1,1 @@
+"""The workers: run stages on the host where the files are."""
