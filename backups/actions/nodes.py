@@ -1,0 +1,65 @@
+"""What is written about nodes: their making, and the heartbeat of their workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from backups.models import Node, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class HostReading:
+    """What a worker tells about its host, in percent."""
+
+    cpu_percent: float
+    memory_percent: float
+    disk_percent: float
+
+
+def add_node(*, name: str, allowed_roots: Sequence[str], slots: int = 2) -> Node:
+    """Create a node; raises Django's `ValidationError` for an unusable name or root."""
+    node = Node(name=name, allowed_roots=list(allowed_roots), slots=slots)
+    node.full_clean()
+    node.save()
+    return node
+
+
+def record_heartbeat(
+    *,
+    node_id: int,
+    worker: str,
+    hostname: str,
+    process_id: int,
+    concurrency: int,
+    reading: HostReading,
+    versions: Mapping[str, str],
+) -> None:
+    """Note that a worker lives, and how its host is, by the database's clock."""
+    seen = {
+        "node_id": node_id,
+        "hostname": hostname,
+        "process_id": process_id,
+        "concurrency": concurrency,
+        "versions": dict(versions),
+        "last_seen_at": Now(),
+    }
+    with transaction.atomic():
+        Worker.objects.update_or_create(
+            name=worker, defaults=seen, create_defaults={**seen, "started_at": Now()}
+        )
+        Node.objects.filter(pk=node_id).update(
+            last_seen_at=Now(),
+            hostname=hostname,
+            cpu_percent=reading.cpu_percent,
+            memory_percent=reading.memory_percent,
+            disk_percent=reading.disk_percent,
+        )
+
+
+def forget_worker(*, worker: str) -> None:
+    """Remove a worker that ended in good order."""
+    Worker.objects.filter(name=worker).delete()

@@ -1,0 +1,95 @@
+"""`manage.py backup SITE`: starts a backup and follows it to its end."""
+
+from __future__ import annotations
+
+import signal
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from backups.actions import jobs
+from backups.errors import DomainError
+from backups.management.progress import Follower, LineFollower
+from backups.models import Job, Site
+from backups.queries import backup_status
+from backups.states import ACTIVE, JobState
+
+FOLLOW_SECONDS = 0.5
+EXIT_CODES = {JobState.COMPLETED: 0, JobState.FAILED: 1, JobState.STOPPED: 3, JobState.RESET: 3}
+
+
+class Command(BaseCommand):
+    help = (
+        "Start a backup of SITE (its id or name) and follow it. "
+        "Exit code: 0 completed, 1 failed or refused, 3 stopped."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("site", help="the site's id or name")
+        parser.add_argument("--no-follow", action="store_true", help="start it and end")
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        site = find_site(options["site"])
+        try:
+            job = jobs.start_backup(site=site, trigger="command")
+        except DomainError as error:
+            raise CommandError(error.message) from error
+        # Ctrl-C ends the following, not the backup.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        console = Console(file=self.stdout._out)
+        console.print(f"Backup of {site.name} started, job {job.pk}", highlight=False)
+        if options["no_follow"]:
+            return
+        try:
+            ended = follow(job, console)
+        except KeyboardInterrupt:
+            console.print("No longer following; the backup goes on.")
+            return
+        report(ended, console)
+        if code := EXIT_CODES[JobState(ended.state)]:
+            raise SystemExit(code)
+
+
+def find_site(wanted: str) -> Site:
+    """Return the site with that id or name; raises `CommandError` unless there is exactly one."""
+    named = list(Site.objects.select_related("node").filter(name=wanted))
+    if not named and wanted.isdigit():
+        named = list(Site.objects.select_related("node").filter(pk=int(wanted)))
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(f"{site.pk} on {site.node.name}" for site in named)
+        raise CommandError(f"Several sites are called {wanted}; give one's id: {ids}.")
+    known = ", ".join(Site.objects.values_list("name", flat=True)[:20]) or "none yet"
+    raise CommandError(f"There is no site {wanted} (known: {known}).")
+
+
+def follow(job: Job, console: Console) -> Job:
+    """Show the job's progress until it ends; return it as it ended."""
+    follower = Follower(console) if console.is_terminal else LineFollower(console)
+    with follower:
+        while True:
+            job = Job.objects.select_related("node", "site").get(pk=job.pk)
+            follower.show(backup_status(job.site, job))
+            if job.state not in ACTIVE:
+                return job
+            time.sleep(FOLLOW_SECONDS)
+
+
+def report(job: Job, console: Console) -> None:
+    """Say how it ended, and what there is now."""
+    status = backup_status(job.site, job)
+    console.print(status["message"], highlight=False)
+    for warning in job.warnings:
+        console.print(f"Warning: {warning}", highlight=False, markup=False)
+    if status["error"]:
+        console.print(status["error"], highlight=False, markup=False)
+    if job.state == JobState.COMPLETED:
+        backup = job.backup
+        console.print(f"Backup {backup.pk}: {backup.object_key}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{backup.size_bytes} bytes, sha256 {backup.sha256}", highlight=False, soft_wrap=True
+        )

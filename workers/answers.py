@@ -1,0 +1,92 @@
+"""What a node answers when the panel asks about its own disk and network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from backups.actions import storages
+from backups.models import Storage
+from workers.engine import scan as scanner
+from workers.engine.databases import open_database
+from workers.engine.errors import EngineError
+from workers.engine.stores import open_store
+from workers.engine.wordpress import SiteInspection, database_spec
+from workers.engine.wordpress import inspect_site as inspect
+from workers.engine.wordpress import read_site_identity as read_identity
+
+
+def scan(base_path: str, allowed_roots: Sequence[str]) -> dict[str, Any]:
+    """Return the WordPress sites below a folder of this node."""
+    roots = [Path(root) for root in allowed_roots]
+    found = list(scanner.scan(Path(base_path), allowed_roots=roots))
+    return {
+        "sites": [_brief(inspection) for inspection in found],
+        "problems": [problem for inspection in found for problem in inspection.problems],
+    }
+
+
+def inspect_site(
+    path: str, wp_config_path: str | None, allowed_roots: Sequence[str]
+) -> dict[str, Any]:
+    """Return what one folder holds, with the site's URL and title if its database answers."""
+    inspection = inspect(
+        Path(path),
+        wp_config_path=Path(wp_config_path) if wp_config_path else None,
+        allowed_roots=[Path(root) for root in allowed_roots],
+    )
+    if inspection.config is None:
+        raise EngineError(
+            f"There is no wp-config.php in {path} or one folder up",
+            hint="Give its path as wp_config_path.",
+            permanent=True,
+            code="wp_config_missing",
+        )
+    spec = database_spec(inspection.config, inspection.path)
+    problems, url, title = list(inspection.problems), "", ""
+    try:
+        identity = read_identity(open_database(spec), inspection.config.table_prefix)
+        url, title = identity.home or identity.site_url, identity.name
+    except EngineError as error:
+        problems.append(f"{error.message} {error.hint}".strip())
+    return {
+        **_brief(inspection),
+        "wp_config_path": str(inspection.config.path),
+        "db_engine": spec.engine,
+        "url": url,
+        "title": title,
+        "wordpress_version": inspection.wordpress_version,
+        "problems": problems,
+    }
+
+
+def test_storage(storage_id: int) -> dict[str, Any]:
+    """Try what a storage supports, and keep the answer on its row."""
+    storage = Storage.objects.get(pk=storage_id)
+    try:
+        capabilities = asdict(open_store(storage.type, storage.full_config()).probe())
+    except EngineError as error:
+        said = f"{error.message} {error.hint}".strip()
+        storages.record_test(storage_id=storage_id, capabilities=None, error=said)
+        raise
+    storages.record_test(storage_id=storage_id, capabilities=capabilities, error="")
+    return {"capabilities": capabilities}
+
+
+def delete_object(storage_id: int, key: str) -> dict[str, Any]:
+    """Delete a bundle from its storage; confirmed before this returns."""
+    storage = Storage.objects.get(pk=storage_id)
+    return {"deleted": open_store(storage.type, storage.full_config()).delete(key)}
+
+
+def _brief(inspection: SiteInspection) -> dict[str, Any]:
+    return {
+        "name": inspection.name,
+        "path": str(inspection.path),
+        "has_wp_config": inspection.has_wp_config,
+        "has_wp_content": inspection.has_wp_content,
+        "db_name": inspection.db_name,
+        "is_complete": inspection.is_complete,
+    }

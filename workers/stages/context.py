@@ -1,0 +1,103 @@
+"""What a stage is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workers.engine.databases.base import DatabaseSpec
+from workers.engine.errors import EngineError
+from workers.engine.progress import Reporter
+
+Outputs = Mapping[str, Any]
+
+
+class WorkMissing(EngineError):
+    """What an earlier stage left in the spool is gone: the job must begin again."""
+
+    code = "work_missing"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSpec:
+    """The site as the panel knows it.
+
+    `database` is None when wp-config.php is to be read; `has_database` is False for sites that
+    have none. `excludes` is None for the defaults.
+    """
+
+    uuid: str
+    name: str
+    path: Path
+    allowed_roots: tuple[str, ...]
+    wp_config_path: Path | None = None
+    database: DatabaseSpec | None = None
+    has_database: bool = True
+    excludes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSpec:
+    """The storage that the bundle goes to."""
+
+    kind: str
+    config: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """Everything that one attempt at one stage may use.
+
+    `directory` is this attempt's own folder below `job_directory`; its name holds epoch and
+    token, so an attempt that was given up can never write where another one reads. `inputs` maps
+    the names of finished stages to their outputs. `checkpoint` is what an earlier attempt at this
+    stage saved. `reserve_object_key` gives each caller a key that nobody else has.
+    """
+
+    job_id: str
+    epoch: int
+    token: str
+    started_at: str
+    node: str
+    site: SiteSpec
+    store: StoreSpec
+    job_directory: Path
+    directory: Path
+    inputs: Mapping[str, Outputs]
+    checkpoint: Mapping[str, Any]
+    previous_facts: Mapping[str, Any] | None
+    reporter: Reporter
+    save_checkpoint: Callable[[Mapping[str, Any]], None]
+    reserve_object_key: Callable[[], str]
+
+    def folder_of(self, stage: str) -> Path | None:
+        """Return the folder that a finished stage left, None if it left none on purpose.
+
+        Raises `WorkMissing` if it should be there and is not.
+        """
+        name = self.inputs[stage].get("directory")
+        if not name:
+            return None
+        folder = self.job_directory / name
+        if not (folder / "segment").is_file():
+            raise WorkMissing(
+                f"The work of {stage} is no longer in the spool ({folder})",
+                hint="Something removed it, or the disk was replaced; the job begins again.",
+            )
+        return folder
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage leaves: JSON for later stages, one line for a person, warnings."""
+
+    outputs: Outputs
+    detail: str
+    warnings: tuple[str, ...] = ()
+
+
+def megabytes(size: int) -> str:
+    """Return a size as people read it in this product: `2048.5 MB`, of 1,048,576 bytes each."""
+    return f"{size / 1_048_576:.1f} MB"
