@@ -1,0 +1,185 @@
+"""A whole Holdfast as an operator runs it: panel, coordinator and workers as real processes.
+
+Tests speak to it over HTTP and through `manage.py`, as its users do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import Daemon, accepts, free_port, wait_until
+from tests.servers.redis import RedisServer
+
+ROOT = Path(__file__).resolve().parents[2]
+EMAIL, PASSWORD = "admin@example.com", "correct-horse-battery-staple"
+
+
+@dataclass
+class Answer:
+    """What an HTTP request came back with; `body` is parsed JSON where it is JSON."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
+@dataclass
+class Cluster:
+    """One installation in a folder of its own; processes are started one by one."""
+
+    directory: Path
+    database_url: str
+    broker_url: str
+    port: int = field(default_factory=free_port)
+    token: str = ""
+    daemons: dict[str, Daemon] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "HOLDFAST_DATABASE_URL": self.database_url,
+            "HOLDFAST_BROKER_URL": self.broker_url,
+            "HOLDFAST_SPOOL_DIRECTORY": str(self.directory / "spool"),
+            "HOLDFAST_LEASE_SECONDS": "6",
+            "HOLDFAST_CLAIM_SECONDS": "5",
+            "HOLDFAST_SECRET_KEY": "a-secret-key-of-this-test-that-is-long-enough-for-anybody",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def spool(self) -> Path:
+        return self.directory / "spool"
+
+    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a management command to its end."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **self.environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def start(self, name: str, *argv: str, ready: Callable[[], object]) -> Daemon:
+        """Start a process of the installation under a name of its own."""
+        daemon = Daemon(
+            [sys.executable, *argv],
+            log=self.directory / f"{name}.log",
+            environment=self.environment,
+            cwd=ROOT,
+        )
+        daemon.start(ready)
+        self.daemons[name] = daemon
+        return daemon
+
+    def set_up(self, root: Path) -> None:
+        """Migrate, and add the first user and the node `web-01`, whose sites lie below `root`."""
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("createsuperuser", "--noinput", "--email", EMAIL)
+        self.manage("node", "add", "web-01", "--root", str(root))
+
+    def start_panel(self) -> Daemon:
+        argv = ("-m", "uvicorn", "panel.asgi:application", "--port", str(self.port))
+        daemon = self.start("panel", *argv, ready=lambda: accepts(self.port))
+        answer = self.post("/api/auth/login", {"email": EMAIL, "password": PASSWORD})
+        assert answer.status == 200, answer
+        self.token = answer.body["access_token"]
+        return daemon
+
+    def start_coordinator(self) -> Daemon:
+        log = self.directory / "coordinator.log"
+        ready = lambda: log.exists() and "started" in log.read_text()  # noqa: E731
+        return self.start("coordinator", "manage.py", "coordinator", ready=ready)
+
+    def start_worker(self, name: str = "worker") -> Daemon:
+        log = self.directory / f"{name}.log"
+        ready = lambda: log.exists() and " ready." in log.read_text()  # noqa: E731
+        return self.start(name, "manage.py", "worker", "--node", "web-01", ready=ready)
+
+    def request(self, method: str, path: str, body: object = None) -> Answer:
+        """Make one request with the admin's token."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        url = path if path.startswith("http") else f"http://127.0.0.1:{self.port}{path}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data=data, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return _answer(response.status, response)
+        except urllib.error.HTTPError as error:
+            return _answer(error.code, error)
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+    def post(self, path: str, body: object = None) -> Answer:
+        return self.request("POST", path, body if body is not None else {})
+
+    def wait_for_end(self, site_id: int, timeout: float = 120) -> dict[str, Any]:
+        """Return the site's status once its newest job has ended."""
+        path = f"/api/v1/sites/{site_id}/backup/status"
+        wait_until(
+            lambda: self.get(path).body["status"] != "running", timeout, f"site {site_id} ended"
+        )
+        status: dict[str, Any] = self.get(path).body
+        return status
+
+    def stop(self) -> None:
+        for daemon in reversed(self.daemons.values()):
+            daemon.stop(timeout=20)
+
+    def logs(self) -> str:
+        return "\n".join(
+            f"--- {name}\n{daemon.log_tail(8000)}" for name, daemon in self.daemons.items()
+        )
+
+
+def _answer(status: int, response: Any) -> Answer:
+    raw = response.read()
+    is_json = "json" in response.headers.get("Content-Type", "")
+    return Answer(status, json.loads(raw) if is_json else raw, dict(response.headers))
+
+
+@contextmanager
+def running_cluster(directory: Path, database_url: str, broker_url: str) -> Iterator[Cluster]:
+    """Yield a cluster with everything running; its logs are in the error of a test that fails."""
+    cluster = Cluster(directory, database_url, broker_url)
+    try:
+        cluster.set_up(directory)
+        cluster.start_panel()
+        cluster.start_coordinator()
+        cluster.start_worker()
+        yield cluster
+    except BaseException as error:
+        error.add_note(cluster.logs())
+        raise
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def sqlite_cluster(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """A running cluster whose panel keeps its rows in SQLite."""
+    directory = tmp_path_factory.mktemp("cluster")
+    url = f"sqlite:///{directory / 'panel.sqlite3'}"
+    with running_cluster(directory, url, redis_server.url) as cluster:
+        yield cluster
