@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 SERVERS = Path(__file__).parent / "servers"
 
 # Every module beside this folder's __init__.py holds the fixtures of one kind of server.
@@ -12,3 +14,14 @@ pytest_plugins = [
     for module in sorted(SERVERS.glob("*.py"))
     if module.stem != "__init__"
 ]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests' SQLite in a file: threads and processes share it as they do in real life."""
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        name = str(tmp_path_factory.mktemp("database") / "panel.sqlite3")
+        database.setdefault("TEST", {})["NAME"] = name

@@ -1,0 +1,90 @@
+"""What every stage in the registry must keep to, whatever it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backups.registry import PIPELINES, STAGES
+from backups.states import JobKind
+from tests.workers.stages.pipeline import Pipeline, sqlite_pipeline
+from workers.engine.errors import Fenced, InterruptedWork, StopRequested
+from workers.engine.progress import SilentReporter
+from workers.engine.stores import open_store
+
+ORDER = PIPELINES[JobKind.BACKUP]
+# Cleaning up is what a stop does anyway, so nothing interrupts it.
+INTERRUPTIBLE = [stage for stage in ORDER if stage != "cleanup"]
+
+
+class EndingReporter(SilentReporter):
+    """Tells the stage to end at the first opportunity."""
+
+    def __init__(self, ending: type[InterruptedWork]) -> None:
+        super().__init__()
+        self.ending = ending
+
+    def check(self) -> None:
+        raise self.ending
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return sqlite_pipeline(tmp_path)
+
+
+def run_before(pipeline: Pipeline, stage: str) -> None:
+    for earlier in ORDER[: ORDER.index(stage)]:
+        pipeline.run(earlier)
+
+
+def test_every_stage_is_in_a_pipeline() -> None:
+    assert set(STAGES) == {stage for stages in PIPELINES.values() for stage in stages}
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_a_line_for_a_person_and_json_are_left_when_it_ends(stage: str, pipeline: Pipeline) -> None:
+    run_before(pipeline, stage)
+    result = pipeline.run(stage)
+    assert result.detail
+    assert "\n" not in result.detail
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_the_same_is_reached_when_it_runs_a_second_time(stage: str, pipeline: Pipeline) -> None:
+    run_before(pipeline, stage)
+    pipeline.run(stage)
+    for later in ORDER[ORDER.index(stage) :]:
+        pipeline.run(later)
+    store = open_store("local", {"path": str(pipeline.store_directory)})
+    newest = pipeline.outputs["upload_remote"]
+    stored = store.stat(newest["key"])
+    assert stored is not None
+    assert stored.size == pipeline.outputs["create_bundle"]["size"]
+
+
+@pytest.mark.parametrize("ending", [StopRequested, Fenced])
+@pytest.mark.parametrize("stage", INTERRUPTIBLE)
+def test_it_ends_at_once_and_counts_for_nothing_when_told_to(
+    stage: str, ending: type[InterruptedWork], pipeline: Pipeline
+) -> None:
+    run_before(pipeline, stage)
+    with pytest.raises(ending):
+        pipeline.run(stage, EndingReporter(ending))
+    assert stage not in pipeline.outputs
+    store = open_store("local", {"path": str(pipeline.store_directory)})
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_what_earlier_attempts_left_is_not_touched_when_it_runs(
+    stage: str, pipeline: Pipeline
+) -> None:
+    """A later attempt reads what counts; nobody appends to or cuts what another one wrote."""
+    run_before(pipeline, stage)
+    if stage == "cleanup":
+        return
+    before = {path: path.read_bytes() for path in pipeline.job_directory.glob("*/segment")}
+    pipeline.run(stage)
+    assert {path: path.read_bytes() for path in before} == before
