@@ -142,13 +142,19 @@ class Evaluator(Lookup):
                 first_state, self.state, reason="", preferred=True, notes=frozenset(notes)
             )
             if first_signal or second_signal:
-                self.state.caution |= notes
+                self._leave_early(first_signal or second_signal, notes)
             if first_signal:
                 raise first_signal
             return first_value
         reason = f"it depends on a condition in line {line} ({condition.reason})"
         self._rejoin(first_state, first_signal, second_signal, reason)
         return first_value if same(first_value, second_value) else Unknown(reason)
+
+    def _leave_early(self, signal: Signal | None, notes: set[str]) -> None:
+        if signal and signal.kind == "return" and self.call_depth:
+            self.state.early |= notes
+        else:
+            self.state.caution |= notes
 
     def _branch(self, way: Callable[[], Value]) -> tuple[Value, Signal | None]:
         try:

@@ -93,9 +93,10 @@ class ExpressionParser:
             raise self.error(f"{operator!r} is expected")
 
     def error(self, message: str) -> PhpSyntaxError:
-        """Return an error about the next token."""
-        found = self.token.text or self.token.kind.value
-        return PhpSyntaxError(self.token.line, f"{message} before {found[:40]!r}")
+        """Return an error about the next token; what may be part of a secret is not quoted."""
+        token = self.token
+        found = repr(token.text) if token.kind is Kind.OPERATOR else f"a {token.kind.value}"
+        return PhpSyntaxError(token.line, f"{message} before {found}")
 
     def expression(self, minimum: int = 0) -> Expression:
         """Parse one expression whose operators bind at least as tightly as `minimum`."""

@@ -25,7 +25,7 @@ class SiteFiles:
 
     roots: tuple[Path, ...]
     owner: int
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] | None
 
     def exists(self, path: str, kind: str) -> bool | Unknown:
         """Return whether there is a file or folder; `kind` is "file", "dir" or "any"."""
@@ -74,7 +74,8 @@ class SiteFiles:
         if any(resolved.is_relative_to(root) for root in self.roots):
             return resolved
         if any(
-            name.endswith("_FILE") and value == path for name, value in self.environment.items()
+            name.endswith("_FILE") and value == path
+            for name, value in (self.environment or {}).items()
         ):
             return resolved
         return Unknown(f"{path} lies outside the site")

@@ -61,8 +61,9 @@ def evaluate_file(
 ) -> Evaluation:
     """Evaluate the PHP file at `path` up to where it includes a file named `stop_at`.
 
-    `constants` are defined before it starts. Environment variables are those of `files`. Never
-    raises for what the file holds: see `Evaluation.problems`.
+    `constants` are defined before it starts. Environment variables are those of `files`; where it
+    has None, a variable counts as not set and what comes of that is noted. Never raises for what
+    the file holds: see `Evaluation.problems`.
     """
     state = State()
     for name, value in (constants or {}).items():
@@ -279,6 +280,7 @@ class Interpreter(Builtins):
                 self.forget(argument)
             self.caution(f"line {node.line} calls {node.name}(), which is not followed")
             return Unknown(f"line {node.line} calls {node.name}(), which is not followed")
+        early = self.state.early
         with self.own_variables():
             for position, parameter in enumerate(function.parameters):
                 if position < len(arguments):
@@ -293,8 +295,10 @@ class Interpreter(Builtins):
             except Signal as signal:
                 if signal.kind != "return":
                     raise
-                self.notes |= self.state.caution
+                self.notes |= self.state.early
                 return signal.value
+            finally:
+                self.state.early = early
         return None
 
     def include(self, node: Include) -> Value:

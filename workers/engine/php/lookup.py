@@ -53,7 +53,7 @@ class Lookup:
     def __init__(self, state: State) -> None:
         self.state = state
         self.notes: set[str] = set()
-        self.environment: Mapping[str, str] = {}
+        self.environment: Mapping[str, str] | None = None
         self.file = ""
         self.call_depth = 0
 
@@ -92,8 +92,8 @@ class Lookup:
             found = self._bound(overlay)
             if isinstance(found, str | Unknown):
                 return found
-        if name in self.environment:
-            return self.environment[name]
+        if self.environment is not None:
+            return self.environment.get(name, ABSENT)
         self.notes.add(f"the environment variable {name} is not set here")
         return ABSENT
 

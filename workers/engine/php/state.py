@@ -31,7 +31,8 @@ class State:
     """Constants, variables and functions.
 
     `caution` goes onto everything that is set from now on: code was passed over that could have
-    set it before, or could have ended the script.
+    set it before, or could have ended the script. `early` does the same to the end of the function
+    at work, which may have returned before.
     Elements of the superglobals and changes of the environment are variables named `_SERVER[x]`,
     `_ENV[x]` and `getenv[x]`.
     """
@@ -40,15 +41,22 @@ class State:
     variables: Names = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
     caution: Notes = NO_NOTES
+    early: Notes = NO_NOTES
 
     def copy(self) -> State:
         """Return a state that can go its own way."""
-        return State(dict(self.constants), dict(self.variables), dict(self.functions), self.caution)
+        return State(
+            dict(self.constants),
+            dict(self.variables),
+            dict(self.functions),
+            self.caution,
+            self.early,
+        )
 
     def define(self, name: str, binding: Binding) -> None:
         """Define a constant: the first definition holds, as in PHP."""
         before = self.constants.get(name, _NOTHING)
-        notes = binding.notes | before.notes | self.caution
+        notes = binding.notes | before.notes | self.caution | self.early
         if isinstance(before.value, Absent):
             self.constants[name] = Binding(binding.value, notes, binding.line, binding.file)
         elif isinstance(before.value, Unknown) and before.value.maybe_absent:
@@ -58,7 +66,7 @@ class State:
     def assign(self, name: str, binding: Binding) -> None:
         """Set a variable."""
         self.variables[name] = Binding(
-            binding.value, binding.notes | self.caution, binding.line, binding.file
+            binding.value, binding.notes | self.caution | self.early, binding.line, binding.file
         )
 
 
@@ -75,9 +83,10 @@ def merge(
         _merge_names(one.variables, other.variables, reason, preferred, notes),
         {**other.functions, **one.functions},
         one.caution | other.caution,
+        one.early | other.early,
     )
     if preferred:
-        merged.caution = one.caution
+        merged.caution, merged.early = one.caution, one.early
     return merged
 
 
