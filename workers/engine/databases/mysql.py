@@ -1,0 +1,306 @@
+"""MySQL and MariaDB, dumped by the server's own client tool.
+
+What the dump holds: every table, view, trigger, routine and event of one database, without the
+statement that makes the database, so that it restores into any. All InnoDB tables are read in one
+snapshot (`--single-transaction`) and nothing is locked; tables of engines without transactions are
+each whole, but not of the same moment, which is reported. DEFINER clauses are kept: restoring them
+needs the right to set them (or an administrator).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from workers.engine.databases.base import (
+    DatabaseEstimate,
+    DatabaseSpec,
+    DumpFacts,
+    TableEstimate,
+    TableMark,
+)
+from workers.engine.databases.mysql_client import (
+    AWAY,
+    BUSY,
+    LOST,
+    REFUSED,
+    MySQLClient,
+    connected,
+    explain,
+    quote_name,
+)
+from workers.engine.databases.mysql_scan import MySQLScan
+from workers.engine.errors import EngineError
+from workers.engine.process import Process, ProcessFailed, find_program, run, spawn
+
+DUMP_ARGUMENTS = (
+    "--single-transaction",
+    "--skip-lock-tables",
+    "--quick",
+    "--triggers",
+    "--hex-blob",
+    "--default-character-set=utf8mb4",
+    "--max-allowed-packet=1G",
+)
+
+# Passed where the tool's help names them: Oracle's needs them (statistics that MariaDB servers
+# lack, the PROCESS privilege for tablespaces, GTIDs that a restore elsewhere must not set).
+OPTIONAL_ARGUMENTS = {
+    "--no-tablespaces": "--no-tablespaces",
+    "--set-gtid-purged": "--set-gtid-purged=OFF",
+    "--column-statistics": "--column-statistics=0",
+}
+
+_VERSION = re.compile(r"(\d+\.\d+\.\d+(?:-MariaDB)?)")
+_CONNECTION_CODES = {cause.code for cause in (AWAY, LOST, BUSY, REFUSED)}
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the catalogue says before a dump, and which parts the user may not read."""
+
+    server_version: str
+    tables: tuple[TableEstimate, ...]
+    broken_views: dict[str, str]
+    arguments: tuple[str, ...]
+    warnings: list[str] = field(default_factory=list)
+
+
+class MySQLDatabase:
+    """One database of a MySQL or MariaDB server. See `base.Database`."""
+
+    def __init__(self, spec: DatabaseSpec) -> None:
+        self._spec = spec
+
+    def estimate(self, *, check: Callable[[], None] = lambda: None) -> DatabaseEstimate:
+        """See `Database.estimate`. Views are listed with storage engine "VIEW" and no rows."""
+        with connected(self._spec, check) as client:
+            found = inspect(client)
+        return DatabaseEstimate(found.server_version, found.tables, tuple(found.warnings))
+
+    @contextlib.contextmanager
+    def dump(
+        self, *, scratch_directory: str, check: Callable[[], None] = lambda: None
+    ) -> Iterator[MySQLDump]:
+        """See `Database.dump`."""
+        with connected(self._spec, check, scratch_directory) as client:
+            found = inspect(client)
+            is_mariadb = "MariaDB" in found.server_version
+            names = ("mariadb-dump", "mysqldump") if is_mariadb else ("mysqldump", "mariadb-dump")
+            tool = find_program(*names, hint="Install mariadb-client or mysql-client on the node.")
+            if ("MariaDB" in tool_version(tool)) != is_mariadb:
+                found.warnings.append(
+                    f"The server is {found.server_version}, but the only dump tool on this node is"
+                    f" {Path(tool).name} {tool_version(tool)}: install the server's own client."
+                )
+            ignored = (f"--ignore-table={self._spec.name}.{view}" for view in found.broken_views)
+            argv = [
+                *(tool, *client.arguments, *DUMP_ARGUMENTS, *optional_arguments(tool)),
+                *(*found.arguments, *ignored, "--", self._spec.name),
+            ]
+            with spawn(
+                argv, environment=client.environment, secrets=client.secrets, check=check
+            ) as process:
+                yield MySQLDump(process, self._spec, found, tool)
+
+    def query(
+        self, statement: str, *, check: Callable[[], None] = lambda: None
+    ) -> list[tuple[str, ...]]:
+        """See `Database.query`. NULL reads as "NULL"; the session is read-only."""
+        with connected(self._spec, check) as client:
+            return client.query(statement)
+
+
+class MySQLDump:
+    """A running `mariadb-dump` or `mysqldump`. See `base.Dump`."""
+
+    def __init__(self, process: Process, spec: DatabaseSpec, found: Inspection, tool: str) -> None:
+        self._process = process
+        self._spec = spec
+        self._found = found
+        self._tool = tool
+        self._scan = MySQLScan()
+        self._facts: DumpFacts | None = None
+
+    def __iter__(self) -> Iterator[bytes | TableMark]:
+        """See `Dump.__iter__`."""
+        try:
+            for chunk in self._process.chunks():
+                yield from self._scan.feed(chunk)
+        except ProcessFailed as failure:
+            raise explain(failure, f"The dump of database {self._spec.name}") from failure
+        yield from self._scan.finish(_kept_as_comment(self._found.broken_views))
+        self._facts = self._gathered()
+
+    def facts(self) -> DumpFacts:
+        """See `Dump.facts`."""
+        assert self._facts is not None, "the dump was not read to its end"
+        return self._facts
+
+    def _gathered(self) -> DumpFacts:
+        warnings = list(self._found.warnings)
+        warnings += [
+            f"Table {name} has a row of {size >> 20} MiB as SQL: to restore it, start client and"
+            " server with a max_allowed_packet above that."
+            for name, size in self._scan.large_rows.items()
+        ]
+        if said := self._process.stderr_tail():
+            warnings.append(f"{self._process.program} said: {said}")
+        return DumpFacts(
+            tool=Path(self._tool).name,
+            tool_version=tool_version(self._tool),
+            server_version=self._found.server_version,
+            bytes_total=self._scan.bytes_total,
+            tables=self._scan.tables | dict.fromkeys(self._found.broken_views),
+            warnings=tuple(warnings),
+        )
+
+
+@lru_cache
+def tool_version(tool: str) -> str:
+    """Return the version of a client program, such as "10.11.19-MariaDB" or "8.0.36"."""
+    said = run([tool, "--no-defaults", "--version"]).decode("utf-8", "replace").strip()
+    found = _VERSION.search(said)
+    return found[1] if found else said
+
+
+@lru_cache
+def optional_arguments(tool: str) -> tuple[str, ...]:
+    """Return those of `OPTIONAL_ARGUMENTS` that this program understands."""
+    said = run([tool, "--no-defaults", "--help"]).decode("utf-8", "replace")
+    return tuple(
+        argument
+        for option, argument in OPTIONAL_ARGUMENTS.items()
+        if re.search(rf"{re.escape(option)}\b", said)
+    )
+
+
+def inspect(client: MySQLClient) -> Inspection:
+    """Read the catalogue, and find out what a dump by this user would stumble over."""
+    [(version,)] = client.query("SELECT VERSION()")
+    tables = tuple(_tables(client))
+    views = [table.name for table in tables if table.storage_engine == "VIEW"]
+    broken = _broken_views(client, views)
+    warnings = [
+        f"View {name} cannot be read ({reason}): its definition is in the dump as a comment only."
+        for name, reason in broken.items()
+    ]
+    warnings += _untransactional(client, tables)
+    arguments, refusals = _readable_code(client)
+    return Inspection(version, tables, _definitions(client, broken), arguments, warnings + refusals)
+
+
+def _tables(client: MySQLClient) -> Iterator[TableEstimate]:
+    # An empty InnoDB table has one page of 16 KiB, which is nothing in a dump.
+    rows = client.query(
+        "SELECT TABLE_NAME, IF(TABLE_TYPE LIKE '%VIEW', 'VIEW', IFNULL(ENGINE, '')),"
+        " IF(TABLE_ROWS = 0 AND DATA_LENGTH <= 16384, 0, IFNULL(DATA_LENGTH, 0)),"
+        " IFNULL(TABLE_ROWS, '') FROM information_schema.TABLES"
+        " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE <> 'SEQUENCE' ORDER BY TABLE_NAME"
+    )
+    for name, engine, size, count in rows:
+        is_view = engine == "VIEW"
+        yield TableEstimate(name, int(size), None if is_view or not count else int(count), engine)
+
+
+def _untransactional(client: MySQLClient, tables: tuple[TableEstimate, ...]) -> list[str]:
+    """Return a warning for tables that a transaction does not hold still."""
+    rows = client.query("SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'")
+    steady = {engine for (engine,) in rows} | {"VIEW"}
+    names = [f"{table.name} ({table.storage_engine or 'unknown engine'})" for table in tables
+             if table.storage_engine not in steady]  # fmt: skip
+    if not names:
+        return []
+    return [
+        f"{len(names)} tables are of a kind without transactions. Each is whole in the dump, but"
+        " not of the same moment as the others; ALTER TABLE … ENGINE=InnoDB changes that: "
+        + ", ".join(names[:20])
+        + (", …" if len(names) > 20 else "")
+    ]
+
+
+def _broken_views(client: MySQLClient, views: list[str]) -> dict[str, str]:
+    """Return the views that cannot be read, with the reason.
+
+    One that lacks a table would end the dump; one that lacks its definer would end the restore,
+    since SHOW CREATE VIEW then puts the old database's name before every column.
+    All are tried at once, and halves of those that fail, so that the usual case is one query.
+    """
+    if not views:
+        return {}
+    statements = (
+        f"SELECT 1 FROM {quote_name(view)} LIMIT 0; SHOW CREATE VIEW {quote_name(view)}"
+        for view in views
+    )
+    try:
+        client.query(";\n".join(statements))
+    except EngineError as error:
+        if error.code in _CONNECTION_CODES:
+            raise
+        if len(views) == 1:
+            return {views[0]: _reason(error)}
+        half = len(views) // 2
+        return _broken_views(client, views[:half]) | _broken_views(client, views[half:])
+    return {}
+
+
+def _reason(error: EngineError) -> str:
+    """Return the server's own words of a client's error."""
+    return error.message.rstrip().rsplit("\n", 1)[-1].rsplit(": ", 1)[-1]
+
+
+def _definitions(client: MySQLClient, views: dict[str, str]) -> dict[str, str]:
+    """Return what the catalogue keeps of the broken views' definitions."""
+    if not views:
+        return {}
+    rows = client.query(
+        "SELECT TABLE_NAME, DEFINER, SECURITY_TYPE, VIEW_DEFINITION FROM information_schema.VIEWS"
+        " WHERE TABLE_SCHEMA = DATABASE()"
+    )
+    found = {
+        name: f"definer {definer}, security {security}: CREATE VIEW {quote_name(name)} AS {text}"
+        for name, definer, security, text in rows
+    }
+    return {view: found.get(view, "no definition readable") for view in views}
+
+
+def _kept_as_comment(views: dict[str, str]) -> bytes:
+    """Return SQL comments that keep the definitions of `views`; as statements they would fail."""
+    text = "".join(
+        f"--\n-- View {name!r} could not be read at its source; as the catalogue has it:\n"
+        + "".join(f"-- {line}\n" for line in definition.splitlines())
+        + "--\n\n"
+        for name, definition in views.items()
+    )
+    return text.encode("utf-8", "replace")
+
+
+def _readable_code(client: MySQLClient) -> tuple[tuple[str, ...], list[str]]:
+    """Return the arguments for routines and events, leaving out what the user may not read."""
+    arguments, warnings = [], []
+    rows = client.query(
+        "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE()"
+        " AND ROUTINE_DEFINITION IS NULL"
+    )
+    if rows:
+        names = ", ".join(name for (name,) in rows[:20])
+        warnings.append(
+            f"The user may not read the routines {names}, so no routine is in the dump:"
+            " grant SELECT on mysql.proc (MariaDB) or SHOW_ROUTINE (MySQL)."
+        )
+    else:
+        arguments.append("--routines")
+    try:
+        client.query("SHOW EVENTS")
+        arguments.append("--events")
+    except EngineError as error:
+        if error.code in _CONNECTION_CODES and error.code != REFUSED.code:
+            raise
+        warnings.append(
+            "The user may not read events, so none is in the dump: grant EVENT on the database."
+        )
+    return tuple(arguments), warnings
