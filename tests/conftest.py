@@ -8,6 +8,9 @@ import pytest
 
 SERVERS = Path(__file__).parent / "servers"
 
+# Servers use one another's modules: asserts in them are rewritten whoever imports them first.
+pytest.register_assert_rewrite("tests.servers")
+
 # Every module beside this folder's __init__.py holds the fixtures of one kind of server.
 pytest_plugins = [
     f"tests.servers.{module.stem}"

@@ -1,0 +1,98 @@
+"""What must hold on every database that the panel's rows may live in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers.cluster import ROOT, Cluster
+
+pytestmark = pytest.mark.slow
+
+RACERS = 6
+MAKE_ROWS = """
+from pathlib import Path
+from tests.workers.factories import make_site, dispatched_job
+from backups.models import Job
+site = make_site(Path({directory!r}))
+job = dispatched_job(site) if {with_job} else None
+print(site.pk, job.pk if job else "")
+"""
+
+
+@pytest.fixture
+def cluster(panel_database_url: str, tmp_path: Path) -> Cluster:
+    # Nobody listens on port 9: what is started here must only be recorded.
+    cluster = Cluster(tmp_path, panel_database_url, "redis://127.0.0.1:9/0")
+    cluster.manage("migrate", "--verbosity", "0")
+    return cluster
+
+
+def make_rows(cluster: Cluster, *, with_job: bool) -> tuple[str, str]:
+    code = MAKE_ROWS.format(directory=str(cluster.directory), with_job=with_job)
+    said = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout
+    site, _, job = said.strip().partition(" ")
+    return site, job
+
+
+def race(cluster: Cluster, what: str, subject: str) -> list[str]:
+    """Let several processes do one thing at the same moment; return what each printed."""
+    barrier = cluster.directory / f"go-{what}"
+    environment = {**os.environ, **cluster.environment, "DJANGO_SETTINGS_MODULE": "panel.settings"}
+    argv = [sys.executable, "-m", "tests.contracts.race", what, str(barrier), subject]
+    racers = [
+        subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(RACERS)
+    ]
+    for racer in racers:
+        assert racer.stdout.readline() == "ready\n"
+    barrier.touch()
+    said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
+    assert [racer.returncode for racer in racers] == [0] * RACERS
+    return said
+
+
+def test_migrations_are_complete_and_run_from_nothing(cluster: Cluster) -> None:
+    cluster.manage("makemigrations", "--check", "--dry-run")
+    assert "[ ]" not in cluster.manage("showmigrations", "--plan").stdout
+
+
+def test_exactly_one_wins_when_many_start_a_backup_at_once(cluster: Cluster) -> None:
+    site, _ = make_rows(cluster, with_job=False)
+    said = race(cluster, "start", site)
+    assert sorted(said) == ["False"] * (RACERS - 1) + ["True"]
+
+
+def test_exactly_one_wins_when_many_claim_a_stage_at_once(cluster: Cluster) -> None:
+    _, job = make_rows(cluster, with_job=True)
+    assert sorted(race(cluster, "claim", job)) == ["False"] * (RACERS - 1) + ["True"]
+
+
+def test_every_key_is_another_when_many_are_reserved_at_once(cluster: Cluster) -> None:
+    _, job = make_rows(cluster, with_job=True)
+    race(cluster, "claim", job)
+    keys = race(cluster, "reserve", job)
+    assert len(set(keys)) == RACERS
+    assert all(key.endswith(".tar.zst") for key in keys)
+
+
+def test_lost_lease_is_seen_by_the_databases_own_clock(cluster: Cluster) -> None:
+    _, job = make_rows(cluster, with_job=True)
+    race(cluster, "claim", job)
+    code = f"""
+from datetime import timedelta
+from django.db.models.functions import Now
+from backups.actions import jobs
+from backups.models import Job
+print(jobs.recover_lost_jobs(), end=" ")
+Job.objects.filter(pk={job!r}).update(lease_expires_at=Now() - timedelta(seconds=1))
+print(jobs.recover_lost_jobs(), end=" ")
+job = Job.objects.get(pk={job!r})
+print(job.state, job.epoch, job.token)
+"""
+    said = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout
+    assert said.split() == ["0", "1", "queued", "2", "None"]
