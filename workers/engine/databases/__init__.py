@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from workers.engine.databases.base import Database, DatabaseSpec
 from workers.engine.databases.mysql import MySQLDatabase
+from workers.engine.databases.postgresql import PostgreSQLDatabase
 from workers.engine.errors import EngineError
 
 ENGINES: dict[str, Callable[[DatabaseSpec], Database]] = {
     "mysql": MySQLDatabase,
+    "postgresql": PostgreSQLDatabase,
 }
 
 

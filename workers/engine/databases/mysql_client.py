@@ -6,9 +6,21 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from workers.engine.databases.base import DatabaseSpec
+from workers.engine.databases.causes import (
+    AWAY,
+    BUSY,
+    CHANGED,
+    DAMAGED,
+    DENIED,
+    LOST,
+    PACKET,
+    PLUGIN,
+    REFUSED,
+    UNKNOWN,
+    explained,
+)
 from workers.engine.databases.private import (
     private_directory,
     readable,
@@ -21,53 +33,6 @@ from workers.engine.process import ProcessFailed, find_program, run
 CONNECT_SECONDS = 20
 
 
-class Cause(NamedTuple):
-    """What an error number of the server or the client library means for a backup."""
-
-    code: str
-    permanent: bool
-    hint: str
-
-
-REFUSED = Cause(
-    "credentials_refused", True, "Check the user, the password and the host it may sign in from."
-)
-DENIED = Cause(
-    "privileges_missing",
-    True,
-    "Grant the user SELECT, SHOW VIEW, TRIGGER and EVENT on the database.",
-)
-UNKNOWN = Cause(
-    "database_unknown", True, "Check the database's name; it may have been renamed or dropped."
-)
-AWAY = Cause(
-    "server_unreachable",
-    False,
-    "Check that the database server runs and answers at this host, port or socket.",
-)
-LOST = Cause(
-    "connection_lost",
-    False,
-    "The server ended the connection, or went away: look at its error log.",
-)
-BUSY = Cause("server_busy", False, "The server has no room for another connection now.")
-CHANGED = Cause(
-    "schema_changed", False, "The table's structure changed during the dump; trying again helps."
-)
-CRASHED = Cause(
-    "table_damaged", True, "Repair the named table (CHECK TABLE, REPAIR TABLE), then back up again."
-)
-PLUGIN = Cause(
-    "credentials_refused",
-    True,
-    "This client lacks the user's sign-in plugin: install the server's own client.",
-)
-PACKET = Cause(
-    "row_too_large",
-    True,
-    "A row is larger than the server's max_allowed_packet: raise it on the server.",
-)
-
 # From MariaDB's "Error Codes" and MySQL's "Error Message Reference"; 2000 and up are the client's.
 _NUMBERS = {
     REFUSED: (1044, 1045, 1130, 1698, 1820, 1862, 4151),
@@ -77,7 +42,7 @@ _NUMBERS = {
     LOST: (1053, 1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 2006, 2012, 2013, 2055),
     BUSY: (1040, 1203, 1205, 1213, 1226),
     CHANGED: (1051, 1146, 1412),
-    CRASHED: (1033, 1034, 1035, 1194, 1195, 1286, 1712, 1877, 1932),
+    DAMAGED: (1033, 1034, 1035, 1194, 1195, 1286, 1712, 1877, 1932),
     PLUGIN: (1251, 1275, 2054, 2059, 2061),
     PACKET: (1153, 2020),
 }
@@ -106,17 +71,9 @@ def error_number(stderr: str) -> int | None:
 
 
 def explain(failure: ProcessFailed, doing: str) -> EngineError:
-    """Return what a client's failure means while it was `doing` (as in "the dump of x")."""
+    """Return what a client's failure means while it was `doing` (as in "The dump of x")."""
     number = error_number(failure.stderr)
-    cause = CAUSES.get(number) if number is not None else None
-    if cause is None:
-        return EngineError(f"{doing} failed: {failure.message}", code="database_failed")
-    return EngineError(
-        f"{doing} failed: {failure.message}",
-        hint=cause.hint,
-        permanent=cause.permanent,
-        code=cause.code,
-    )
+    return explained(failure, doing, CAUSES.get(number) if number is not None else None)
 
 
 def quote_option(value: str) -> str:
