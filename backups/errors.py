@@ -67,6 +67,43 @@ class DownloadUnavailableError(DomainError):
     code = "download_unavailable"
 
 
+class DeletionRefusedError(DomainError):
+    """What should be deleted is still needed, or is not known to be gone."""
+
+    code = "deletion_refused"
+
+
+class SiteExistsError(DomainError):
+    """The folder is a site of this node already."""
+
+    code = "site_exists"
+
+
+class LinkExpiredError(DomainError):
+    """A signed link was good once."""
+
+    code = "link_expired"
+    status = 410
+
+
+class LinkInvalidError(DomainError):
+    """A signed link was not made by this installation, or was changed."""
+
+    code = "link_invalid"
+    status = 404
+
+
+class InvalidFieldError(DomainError):
+    """One field of what was sent cannot be used; `field` names it."""
+
+    code = "invalid"
+    status = 400
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class NodeWorkError(DomainError):
     """The node answered with an error of its own; `code` and `status` are the answer's."""
 

@@ -56,8 +56,11 @@ DATABASE_ENGINES: dict[str, str] = {
 }
 
 STORES: dict[str, str] = {"s3": "S3 or compatible", "local": "Folder on the node"}
+# Kinds whose bundles only the host that wrote them can reach.
+NODE_BOUND_STORES = frozenset({"local"})
 STORE_OPENER = "workers.engine.stores:open_store"
 STORE_FIELDS = "workers.engine.stores:config_fields"
+ENGINE_ERROR = "workers.engine.errors:EngineError"
 
 # What a node answers at once when it is asked: task name → where its code is.
 QUERIES: dict[str, str] = {
@@ -76,6 +79,18 @@ def stages_of(kind: str) -> tuple[StageKind, ...]:
 def open_store(kind: str, config: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return the store of that kind; raises its `EngineError` for an unusable configuration."""
     return _load(STORE_OPENER)(kind, config)
+
+
+def store_secrets(kind: str) -> frozenset[str]:
+    """Return the names of the fields of that kind of store that must be kept secret."""
+    return frozenset(field.name for field in _load(STORE_FIELDS)(kind) if field.secret)
+
+
+def engine_error_class() -> type[Exception]:
+    """Return what the engine raises: it has `message`, `hint`, `permanent` and `code`."""
+    loaded: Any = _load(ENGINE_ERROR)
+    error_class: type[Exception] = loaded
+    return error_class
 
 
 def query_task_name(query: str) -> str:

@@ -14,6 +14,7 @@ from backups.queries.visibility import (
     may_manage_storage,
     nodes_visible_to,
     sites_visible_to,
+    storages_visible_to,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "nodes_with_standing",
     "sites_visible_to",
     "sites_with_usage",
+    "storages_visible_to",
 ]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from django.db.models import Q, QuerySet
 
-from backups.models import Backup, Job, Node, Site
+from backups.models import Backup, Job, Node, Site, Storage
 from backups.roles import Person, Role
-
 
 _NOBODY = Q(pk__in=())
 
@@ -44,6 +43,12 @@ def jobs_visible_to(user: Person) -> QuerySet[Job]:
 def backups_visible_to(user: Person) -> QuerySet[Backup]:
     """Return the backups of the sites that the user may see."""
     return Backup.objects.filter(site__in=sites_visible_to(user))
+
+
+def storages_visible_to(user: Person) -> QuerySet[Storage]:
+    """Return the storages that the user may choose for a site; their secrets stay unread."""
+    chooses = user.is_active and user.role in (Role.SUPER_ADMIN, Role.NODE_ADMIN)
+    return (Storage.objects.all() if chooses else Storage.objects.none()).defer("secrets")
 
 
 def may_manage_storage(user: Person) -> bool:
