@@ -33,6 +33,10 @@ TERM_GRACE_SECONDS = 10.0
 KILL_WAIT_SECONDS = 30.0
 READ_BYTES = 1 << 20
 PIPE_BYTES = 1 << 20
+# A tool that writes 4 KiB at a time would wake its reader for each: in a millisecond a pipe gathers
+# enough to be worth it, and is not full before the tool writes a gigabyte a second.
+GATHER_BYTES = 1 << 16
+GATHER_SECONDS = 0.001
 
 # What a child inherits: enough to find programs and speak UTF-8, nothing that holds a secret.
 INHERITED_VARIABLES = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
@@ -131,6 +135,8 @@ class Process:
         """Yield standard output as it comes, then raise `ProcessFailed` unless it ended well."""
         while chunk := self.read(size):
             yield chunk
+            if len(chunk) < GATHER_BYTES:
+                time.sleep(GATHER_SECONDS)
         self.finish()
 
     def finish(self) -> None:

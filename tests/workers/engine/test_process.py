@@ -199,7 +199,7 @@ def test_error_names_the_status_and_what_was_said_when_the_child_fails() -> None
 
 
 def test_error_names_the_signal_when_the_child_is_killed() -> None:
-    with pytest.raises(ProcessFailed, match="signal 9") as failure, spawn(["cat"], stdin=0) as it:
+    with pytest.raises(ProcessFailed, match="signal 9") as failure, spawn(["sleep", "1000"]) as it:
         os.kill(it.pid, signal.SIGKILL)
     assert failure.value.returncode == -9
 
