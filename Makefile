@@ -1,0 +1,68 @@
+# `make help` lists the targets. Needs GNU make, a POSIX shell and Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV ?= .venv
+SITE ?=
+EXIT ?=
+PYTEST_ARGUMENTS ?=
+
+BIN := $(VENV)/bin
+LOCKS := base mysql postgresql demo test
+COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate
+
+.PHONY: help demo test check bench requirements clean system-packages
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+help:
+	@echo 'make demo          run a whole cluster here, back up a sample site, restore and compare it'
+	@echo '                   SITE=/path/to/a/site takes yours, EXIT=1 ends by itself with 0 or 1'
+	@echo 'make test          install what the tests need, then all checks and all tests'
+	@echo '                   PYTEST_ARGUMENTS="-k bundle" runs some of the tests'
+	@echo 'make check         format, lint, types, layers, migrations'
+	@echo 'make bench         measure the bundle writer against tar, restic and borg'
+	@echo 'make requirements  lock requirements/*.in anew; UPGRADE=1 takes newer versions'
+	@echo 'make clean         remove the demo with its data, and what the tools left'
+
+demo: $(VENV)/.demo-installed
+	@$(BIN)/python manage.py demo $(if $(SITE),--site "$(SITE)") $(if $(EXIT),--exit)
+
+test: system-packages $(VENV)/.test-installed
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+check: $(VENV)/.test-installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy panel backups workers
+	$(BIN)/lint-imports
+	HOLDFAST_DATABASE_URL=sqlite://:memory: $(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(VENV)/.test-installed
+	$(BIN)/python -m tests.bench.bundle
+
+requirements: $(VENV)/.test-installed
+	@for name in $(LOCKS); do \
+		$(BIN)/uv pip compile --quiet $(COMPILE) $(if $(UPGRADE),--upgrade) \
+			requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+
+clean:
+	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+system-packages:
+	@.ci/system-packages "$(PYTHON)"
+
+# The stamps make a second run quick, and a changed lock install again.
+$(BIN)/python:
+	@.ci/virtualenv "$(PYTHON)" "$(VENV)"
+
+$(VENV)/.demo-installed: requirements/base.txt requirements/demo.txt | $(BIN)/python
+	@.ci/install "$(VENV)" base demo
+	@touch $@
+
+$(VENV)/.test-installed: $(LOCKS:%=requirements/%.txt) | $(BIN)/python
+	@.ci/install "$(VENV)" $(LOCKS)
+	@touch $@
