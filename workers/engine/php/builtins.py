@@ -9,7 +9,7 @@ from typing import TypeAlias
 from workers.engine.php.evaluator import Evaluator
 from workers.engine.php.files import SiteFiles, decode
 from workers.engine.php.functions import HARMLESS, PURE, call_pure
-from workers.engine.php.state import Binding, Names, State
+from workers.engine.php.state import Binding, Names, State, doubted
 from workers.engine.php.syntax import Call, Function
 from workers.engine.php.values import Absent, Unknown, Value, text
 
@@ -76,6 +76,7 @@ class Builtins(Evaluator):
         shared = {name: binding for name, binding in outer.items() if name.endswith("]")}
         self.state.variables, self.globals_used = shared, set()
         self.call_depth += 1
+        caution = self.state.caution
         try:
             yield
         finally:
@@ -88,7 +89,12 @@ class Builtins(Evaluator):
                 for name, binding in self.state.variables.items()
                 if name in shared_names or name.endswith("]")
             }
+            if not self.call_depth:
+                # What a function does to $GLOBALS waits under such names until here.
+                for name in [name for name in changed if name.startswith("GLOBALS[")]:
+                    changed[name[len("GLOBALS[") : -1]] = changed.pop(name)
             self.globals_used = outer_used
+            outer = doubted(outer, self.state.caution - caution)
             self.state.variables = {**outer, **changed}
 
     def define(self, name: str, value: Value, notes: set[str], line: int) -> None:

@@ -116,8 +116,8 @@ class Evaluator(Lookup):
             self.notes = outer
 
     def caution(self, note: str) -> None:
-        """Let everything that is set from now on carry `note`."""
-        self.state.caution |= {note}
+        """Let everything that may have been set by what was passed over carry `note`."""
+        self.state.doubt({note})
 
     def choose(
         self,
@@ -189,7 +189,7 @@ class Evaluator(Lookup):
         # One way goes on: its values hold, provided that the other one was not taken.
         if first is None or second is None:
             self.state = first_state if first is None else second_state
-        self.caution(f"{reason}, where the script may end early")
+        self.state.caution |= {f"{reason}, where the script may end early"}
 
     def _required(self, node: Variable | Index | Constant) -> Value:
         found = self.lookup(node)

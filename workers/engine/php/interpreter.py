@@ -11,7 +11,7 @@ from workers.engine.php.builtins import Builtins
 from workers.engine.php.evaluator import Signal, TooMuchWork
 from workers.engine.php.files import SiteFiles, decode
 from workers.engine.php.literals import PhpSyntaxError
-from workers.engine.php.state import Binding, State
+from workers.engine.php.state import Binding, Notes, State
 from workers.engine.php.statements import parse
 from workers.engine.php.syntax import (
     Block,
@@ -42,13 +42,14 @@ _MAX_INCLUDES = 40
 class Evaluation:
     """What a script defined.
 
-    `problems` says why nothing after some point could be read; `encodings` holds the encoding of
-    each file that was read.
+    `problems` says why nothing after some point could be read, `caution` what else may have set
+    what is missing here; `encodings` holds the encoding of each file that was read.
     """
 
     constants: Mapping[str, Binding]
     variables: Mapping[str, Binding]
     problems: tuple[str, ...]
+    caution: Notes
     encodings: Mapping[str, str]
 
 
@@ -72,7 +73,11 @@ def evaluate_file(
     interpreter.run_file(path)
     state = interpreter.state
     return Evaluation(
-        state.constants, state.variables, tuple(interpreter.problems), interpreter.encodings
+        state.constants,
+        state.variables,
+        tuple(interpreter.problems),
+        state.caution,
+        interpreter.encodings,
     )
 
 
@@ -238,7 +243,10 @@ class Interpreter(Builtins):
                 raise Signal(signal.kind, levels=signal.levels - 1) from None
 
     def _try(self, statement: Try) -> None:
-        self._one(statement.body)
+        if statement.catches:
+            self._maybe(statement.body, "it stands where an error may end it")
+        else:
+            self._one(statement.body)
         for caught in statement.catches:
             self._maybe(caught, "it stands where an error is caught")
         self._one(statement.last)

@@ -86,12 +86,16 @@ class Lookup:
         return self._bound(self.state.constants.get(name))
 
     def environment_variable(self, name: str) -> str | Absent | Unknown:
-        """Return an environment variable's value; one that is not set is noted."""
+        """Return what `getenv()` gives, `ABSENT` where a variable is not set."""
         overlay = self.state.variables.get(f"getenv[{name}]")
         if overlay is not None:
             found = self._bound(overlay)
             if isinstance(found, str | Unknown):
                 return found
+        return self._given(name)
+
+    def _given(self, name: str) -> str | Absent:
+        """Return a variable of the environment that the site was started with."""
         if self.environment is not None:
             return self.environment.get(name, ABSENT)
         self.notes.add(f"the environment variable {name} is not set here")
@@ -135,7 +139,7 @@ class Lookup:
         if overlay is not None:
             return self._bound(overlay)
         if name == "_ENV" or (name == "_SERVER" and not _REQUEST.match(str(key))):
-            return self.environment_variable(str(key))
+            return self._given(str(key))
         return Unknown(f"${name}['{key}'] depends on the request")
 
     def assign(self, target: Expression, value: Value, notes: set[str]) -> None:
@@ -147,7 +151,7 @@ class Lookup:
         elif isinstance(target, ArrayLiteral):
             self._assign_list(target, value, notes)
         elif not isinstance(target, Opaque) or target.calls:
-            self.state.caution |= {f"line {target.line} sets something that is not followed"}
+            self.state.doubt({f"line {target.line} sets something that is not followed"})
 
     def _set(self, name: str, value: Value | Absent, notes: set[str], line: int) -> None:
         self.state.assign(name, Binding(value, frozenset(notes), line, self.file))
@@ -177,9 +181,9 @@ class Lookup:
         self, base: Variable, target: Index, value: Value | Absent, notes: set[str]
     ) -> None:
         key = Unknown("") if target.key is None else key_of(self.evaluate(target.key))
-        if isinstance(key, Unknown) or (base.name == "GLOBALS" and self.call_depth):
-            self.state.caution |= {f"line {target.line} sets ${base.name} in a way not followed"}
-        elif base.name == "GLOBALS":
+        if isinstance(key, Unknown):
+            self.state.doubt({f"line {target.line} sets ${base.name} in a way not followed"})
+        elif base.name == "GLOBALS" and not self.call_depth:
             self._set(str(key), value, notes, target.line)
         else:
             self._set(f"{base.name}[{key}]", value, notes, target.line)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from workers.engine.php.syntax import Function
 from workers.engine.php.values import ABSENT, Absent, Unknown, Value, same
@@ -53,6 +53,12 @@ class State:
             self.early,
         )
 
+    def doubt(self, notes: Iterable[str]) -> None:
+        """Note what may have set anything: what is set from now on, and variables set before."""
+        added = frozenset(notes)
+        self.caution |= added
+        self.variables = doubted(self.variables, added)
+
     def define(self, name: str, binding: Binding) -> None:
         """Define a constant: the first definition holds, as in PHP."""
         before = self.constants.get(name, _NOTHING)
@@ -68,6 +74,13 @@ class State:
         self.variables[name] = Binding(
             binding.value, binding.notes | self.caution | self.early, binding.line, binding.file
         )
+
+
+def doubted(names: Names, notes: Notes) -> Names:
+    """Return the same bindings, each with `notes`."""
+    if not notes:
+        return names
+    return {name: replace(binding, notes=binding.notes | notes) for name, binding in names.items()}
 
 
 def merge(

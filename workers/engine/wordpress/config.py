@@ -10,7 +10,7 @@ from pathlib import Path
 from workers.engine.errors import EngineError
 from workers.engine.php.files import MAX_FILE_BYTES, SiteFiles
 from workers.engine.php.interpreter import Evaluation, evaluate_file
-from workers.engine.php.state import Binding
+from workers.engine.php.state import NO_NOTES, Binding
 from workers.engine.php.values import Absent, Unknown, truth
 from workers.engine.wordpress.host import DatabaseHost, parse_database_host
 
@@ -176,7 +176,7 @@ class _Reader:
         """Return a setting that is a text; say what is wrong with it otherwise."""
         if binding is None or isinstance(binding.value, Absent):
             if needed:
-                notes = binding.notes if binding else frozenset[str]()
+                notes = (binding.notes if binding else NO_NOTES) | self.evaluation.caution
                 because = f" ({_shortened(notes)})" if notes else ""
                 self.problems.append(f"{self.path.name} does not set {name}{because}: {BY_HAND}")
             return None
