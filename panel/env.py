@@ -13,10 +13,12 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env, EnvError
-from marshmallow.validate import Length, OneOf, Range
+from environs import Env, EnvError, EnvValidationError
+from marshmallow.validate import OneOf, Range, Regexp
 
 BASE_DIRECTORY = Path(__file__).resolve().parent.parent
+SECRET_KEY_CHARACTERS = 50  # what Django's own deployment check asks for
+PRODUCTION_SPOOL = Path("/var/lib/holdfast/spool")
 DEVELOPMENT_SECRET_KEY = "development-only-secret-key-which-production-refuses-to-start-with"  # noqa: S105
 
 # Without a time zone of their own, MySQL sessions read leases back in the server's local time.
@@ -60,36 +62,76 @@ def read_environment() -> Environment:
     try:
         with env.prefixed("HOLDFAST_"):
             return _read(env)
-    except (EnvError, ValueError) as error:
+    except EnvValidationError as error:
+        raise ImproperlyConfigured(_sentence(error)) from error
+    except EnvError as error:
         raise ImproperlyConfigured(f"The environment is not usable: {error}") from error
+
+
+def _sentence(error: EnvValidationError) -> str:
+    """Return `Environment variable "NAME": what it may be.` for environs' list of reasons."""
+    name = str(error).partition(" invalid: ")[0]
+    reasons = error.error_messages
+    return f"{name}: {' '.join(map(str, reasons)) if isinstance(reasons, list) else reasons}"
 
 
 def _read(env: Env) -> Environment:
     environments = ("development", "production")
     production = env.str("ENVIRONMENT", "development", validate=OneOf(environments)) == "production"
-    secret_key = env.str("SECRET_KEY", "" if production else DEVELOPMENT_SECRET_KEY)
-    if production and len(secret_key) < 50:
-        raise ImproperlyConfigured(
-            "HOLDFAST_SECRET_KEY must be set in production, to 50 characters or more."
-        )
+    secret_key = _secret_key(env, production)
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     positive = Range(min=1)
+    broker = Regexp(
+        r"^(redis|rediss|redis\+socket)://.",
+        error="Must be redis://, rediss:// or redis+socket://.",
+    )
     return Environment(
         production=production,
         secret_key=secret_key,
         encryption_keys=_encryption_keys(env, secret_key, production),
-        allowed_hosts=env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"]),
+        allowed_hosts=_allowed_hosts(env),
         csrf_trusted_origins=env.list("CSRF_TRUSTED_ORIGINS", []),
         database=_database(env),
-        broker_url=env.str("BROKER_URL", "redis://127.0.0.1:6379/0", validate=Length(min=1)),
+        broker_url=env.str("BROKER_URL", "redis://127.0.0.1:6379/0", validate=broker),
         log_level=env.str("LOG_LEVEL", "INFO", validate=OneOf(levels)),
-        spool_directory=Path(env.str("SPOOL_DIRECTORY", str(BASE_DIRECTORY / ".demo/spool"))),
+        spool_directory=_spool_directory(env, production),
         lease_seconds=env.int("LEASE_SECONDS", 90, validate=Range(min=3)),
         claim_seconds=env.int("CLAIM_SECONDS", 30, validate=positive),
         access_token_minutes=env.int("ACCESS_TOKEN_MINUTES", 60, validate=positive),
         node_answer_seconds=env.int("NODE_ANSWER_SECONDS", 10, validate=positive),
         download_url_seconds=env.int("DOWNLOAD_URL_SECONDS", 900, validate=positive),
     )
+
+
+def _secret_key(env: Env, production: bool) -> str:
+    secret_key: str = env.str("SECRET_KEY", "" if production else DEVELOPMENT_SECRET_KEY)
+    if len(secret_key) < SECRET_KEY_CHARACTERS:
+        when = "must be set in production" if production else "must be left out or set"
+        raise ImproperlyConfigured(
+            f"HOLDFAST_SECRET_KEY {when}, to {SECRET_KEY_CHARACTERS} characters or more."
+        )
+    return secret_key
+
+
+def _allowed_hosts(env: Env) -> list[str]:
+    hosts: list[str] = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+    if not any(host.strip() for host in hosts):
+        raise ImproperlyConfigured(
+            "HOLDFAST_ALLOWED_HOSTS names no host, so that no request would be answered: list the "
+            "panel's host names, separated by commas."
+        )
+    return [host.strip() for host in hosts if host.strip()]
+
+
+def _spool_directory(env: Env, production: bool) -> Path:
+    default = PRODUCTION_SPOOL if production else BASE_DIRECTORY / ".spool"
+    spool = Path(env.str("SPOOL_DIRECTORY", str(default)))
+    if not spool.is_absolute():
+        # A relative one would be another folder for each process's working directory.
+        raise ImproperlyConfigured(
+            "HOLDFAST_SPOOL_DIRECTORY must be an absolute path, as /var/lib/holdfast/spool."
+        )
+    return spool
 
 
 def _encryption_keys(env: Env, secret_key: str, production: bool) -> list[str]:
@@ -100,13 +142,19 @@ def _encryption_keys(env: Env, secret_key: str, production: bool) -> list[str]:
             "HOLDFAST_ENCRYPTION_KEYS must be set in production: one or more Fernet keys, the "
             "newest first, separated by commas."
         )
-    for key in keys:
-        if len(base64.urlsafe_b64decode(key)) != 32:
-            raise ImproperlyConfigured(
-                "HOLDFAST_ENCRYPTION_KEYS holds a key that is not 32 bytes in URL-safe base64."
-            )
+    if not all(_is_fernet_key(key) for key in keys):
+        raise ImproperlyConfigured(
+            "HOLDFAST_ENCRYPTION_KEYS holds a key that is not 32 bytes in URL-safe base64."
+        )
     derived = base64.urlsafe_b64encode(hashlib.sha256(secret_key.encode()).digest()).decode()
     return keys or [derived]
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(key)) == 32
+    except ValueError:
+        return False
 
 
 def _database(env: Env) -> dict[str, Any]:
