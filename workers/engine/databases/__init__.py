@@ -7,11 +7,13 @@ from collections.abc import Callable
 from workers.engine.databases.base import Database, DatabaseSpec
 from workers.engine.databases.mysql import MySQLDatabase
 from workers.engine.databases.postgresql import PostgreSQLDatabase
+from workers.engine.databases.sqlite import SQLiteDatabase
 from workers.engine.errors import EngineError
 
 ENGINES: dict[str, Callable[[DatabaseSpec], Database]] = {
     "mysql": MySQLDatabase,
     "postgresql": PostgreSQLDatabase,
+    "sqlite": SQLiteDatabase,
 }
 
 
