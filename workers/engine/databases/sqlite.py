@@ -122,6 +122,7 @@ class SQLiteDump:
         with _checked(self._connection, self._check, self._path):
             text = SQLiteText(self._connection)
             for piece in text:
+                self._check()
                 if isinstance(piece, bytes):
                     self._bytes += len(piece)
                 yield piece
