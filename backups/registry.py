@@ -6,6 +6,7 @@ without importing it. To add a stage, an engine or a store is one new file and o
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -58,6 +59,11 @@ DATABASE_ENGINES: dict[str, str] = {
 STORES: dict[str, str] = {"s3": "S3 or compatible", "local": "Folder on the node"}
 # Kinds whose bundles only the host that wrote them can reach.
 NODE_BOUND_STORES = frozenset({"local"})
+# The parts of a bundle's address before its key, from the configuration; empty ones fall away.
+STORE_ADDRESSES: dict[str, tuple[str, ...]] = {
+    "s3": ("s3://{bucket}", "{prefix}"),
+    "local": ("{path}",),
+}
 STORE_OPENER = "workers.engine.stores:open_store"
 STORE_FIELDS = "workers.engine.stores:config_fields"
 ENGINE_ERROR = "workers.engine.errors:EngineError"
@@ -79,6 +85,13 @@ def stages_of(kind: str) -> tuple[StageKind, ...]:
 def open_store(kind: str, config: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return the store of that kind; raises its `EngineError` for an unusable configuration."""
     return _load(STORE_OPENER)(kind, config)
+
+
+def address_of(kind: str, config: dict[str, Any], key: str) -> str:
+    """Return where an object is, as a person would write it: `s3://bucket/prefix/key`, a path."""
+    values = defaultdict(str, config)
+    parts = (part.format_map(values).rstrip("/") for part in STORE_ADDRESSES[kind])
+    return "/".join([part for part in parts if part] + [key])
 
 
 def store_secrets(kind: str) -> frozenset[str]:

@@ -8,9 +8,11 @@ from backups.queries.standing import (
     sites_with_usage,
 )
 from backups.queries.status import backup_status
+from backups.queries.stored import node_of_backup, node_that_reaches, storage_usage
 from backups.queries.visibility import (
     backups_visible_to,
     jobs_visible_to,
+    may_manage_site,
     may_manage_storage,
     nodes_visible_to,
     sites_visible_to,
@@ -22,12 +24,16 @@ __all__ = [
     "backups_visible_to",
     "jobs_visible_to",
     "log_of",
+    "may_manage_site",
     "may_manage_storage",
     "newest_job",
+    "node_of_backup",
+    "node_that_reaches",
     "nodes_visible_to",
     "nodes_with_live_workers",
     "nodes_with_standing",
     "sites_visible_to",
     "sites_with_usage",
+    "storage_usage",
     "storages_visible_to",
 ]

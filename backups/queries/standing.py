@@ -5,7 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+)
 from django.db.models.functions import Coalesce, Now
 
 from backups.models import Backup, BackupStatus, Job, JobEvent, Node, Site, Worker
@@ -40,11 +51,23 @@ def nodes_with_standing(nodes: QuerySet[Node]) -> QuerySet[Node]:
 
 
 def sites_with_usage(sites: QuerySet[Site]) -> QuerySet[Site]:
-    """Add `backup_count`, `last_backup` and `storage_used_bytes` of good backups to sites."""
-    return sites.select_related("node", "storage").annotate(
-        backup_count=Count("backups", filter=_GOOD),
-        last_backup=Max("backups__created_at", filter=_GOOD),
-        storage_used_bytes=Coalesce(Sum("backups__size_bytes", filter=_GOOD), 0),
+    """Add `backup_count`, `last_backup` and `storage_used_bytes` of good backups to sites.
+
+    `newest_state` is that of the newest job, `db_password_set` whether there is one: the secret
+    itself stays unread, so that one that no key opens any more breaks nothing here.
+    """
+    newest = Job.objects.filter(site=OuterRef("pk")).order_by("-queued_at")
+    with_secret = ~Q(db_password="")
+    return (
+        sites.select_related("node", "storage")
+        .defer("db_password", "storage__secrets")
+        .annotate(
+            backup_count=Count("backups", filter=_GOOD),
+            last_backup=Max("backups__created_at", filter=_GOOD),
+            storage_used_bytes=Coalesce(Sum("backups__size_bytes", filter=_GOOD), 0),
+            newest_state=Subquery(newest.values("state")[:1]),
+            db_password_set=ExpressionWrapper(with_secret, output_field=BooleanField()),
+        )
     )
 
 

@@ -51,6 +51,15 @@ def storages_visible_to(user: Person) -> QuerySet[Storage]:
     return (Storage.objects.all() if chooses else Storage.objects.none()).defer("secrets")
 
 
+def may_manage_site(user: Person, site: Site) -> bool:
+    """Return whether the user may move, remove and rewire the site: its node is theirs.
+
+    A site's own admins must not: with another path or database they could read what belongs to
+    other sites of the host.
+    """
+    return nodes_visible_to(user).filter(pk=site.node_id).exists()
+
+
 def may_manage_storage(user: Person) -> bool:
     """Return whether the user may add, change and test storages."""
     return user.is_active and user.role == Role.SUPER_ADMIN

@@ -1,0 +1,33 @@
+"""Shapes and units that several routes share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+GIB = 1 << 30
+
+
+def gibibytes(size: int) -> float:
+    """Return bytes as GiB, to three decimals."""
+    return round(size / GIB, 3)
+
+
+class ErrorBody(serializers.Serializer[Any]):
+    """Every error: a sentence for a person and a word for a program."""
+
+    detail = serializers.CharField()
+    code = serializers.CharField()
+
+
+class PendingBody(serializers.Serializer[Any]):
+    """The node has not answered yet; the answer will be at `status_url` for an hour."""
+
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    status_url = serializers.CharField()
+
+
+class EmptyBody(serializers.Serializer[Any]):
+    """Nothing needs to be sent."""

@@ -1,0 +1,142 @@
+"""Jobs, their status and their log on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from backups.models import Job, JobEvent
+from backups.queries import backup_status
+from backups.states import OUTSIDE, JobState
+
+STATUSES = sorted(set(OUTSIDE.values()))
+
+
+class StageBody(serializers.Serializer[Any]):
+    """One step of a job."""
+
+    name = serializers.CharField()
+    status = serializers.CharField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    bytes_processed = serializers.IntegerField()
+    bytes_total = serializers.IntegerField()
+    detail = serializers.CharField(allow_null=True)
+
+
+class StatusBody(serializers.Serializer[Any]):
+    """How the newest job of a site stands. `bytes_*` are those of the current stage."""
+
+    site_id = serializers.IntegerField()
+    site_name = serializers.CharField()
+    status = serializers.ChoiceField(choices=STATUSES)
+    progress = serializers.IntegerField(min_value=0, max_value=100)
+    message = serializers.CharField()
+    stage = serializers.CharField(allow_null=True)
+    stage_detail = serializers.CharField(allow_null=True)
+    bytes_processed = serializers.IntegerField()
+    bytes_total = serializers.IntegerField(help_text="0 while unknown.")
+    error = serializers.CharField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    job_id = serializers.CharField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    eta_seconds = serializers.IntegerField(allow_null=True)
+    node = serializers.CharField()
+    worker = serializers.CharField(allow_null=True)
+    stages = StageBody(many=True)
+
+
+class StartedBody(serializers.Serializer[Any]):
+    """A backup has been recorded and will run."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    status = serializers.CharField()
+    site_id = serializers.IntegerField()
+    job_id = serializers.UUIDField()
+
+
+class JobSerializer(serializers.ModelSerializer[Job]):
+    """A job: the status object, and what only a job knows."""
+
+    status = serializers.SerializerMethodField()
+    site_id = serializers.IntegerField(read_only=True)
+    site_name = serializers.CharField(source="site.name", read_only=True)
+    node_id = serializers.IntegerField(read_only=True)
+    node = serializers.CharField(source="node.name", read_only=True)
+    storage_id = serializers.IntegerField(read_only=True)
+    requested_by = serializers.SerializerMethodField()
+    backup_id = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Job
+        fields = [
+            "id",
+            "kind",
+            "site_id",
+            "site_name",
+            "node_id",
+            "node",
+            "storage_id",
+            "status",
+            "state",
+            "trigger",
+            "requested_by",
+            "priority",
+            "epoch",
+            "attempts",
+            "warnings",
+            "error_code",
+            "error_message",
+            "error_hint",
+            "queued_at",
+            "started_at",
+            "finished_at",
+            "backup_id",
+        ]
+        read_only_fields = fields
+
+    def get_status(self, job: Job) -> str:
+        """Return the job's state in the contract's words."""
+        return OUTSIDE[JobState(job.state)]
+
+    def get_requested_by(self, job: Job) -> str | None:
+        """Return the e-mail address of who asked for it."""
+        return str(job.requested_by) if job.requested_by else None
+
+    def get_backup_id(self, job: Job) -> int | None:
+        """Return the backup that the job made."""
+        backup = getattr(job, "backup", None)
+        return backup.pk if backup else None
+
+    def to_representation(self, job: Job) -> dict[str, Any]:
+        """Add the status object's fields; the job's own come first."""
+        own = super().to_representation(job)
+        status = StatusBody(backup_status(job.site, job)).data
+        return {**status, **own, "job_id": str(job.pk)}
+
+
+class LogLine(serializers.ModelSerializer[JobEvent]):
+    """One line of a job's log."""
+
+    class Meta:
+        model = JobEvent
+        fields = ["id", "created_at", "level", "kind", "stage", "epoch", "message"]
+        read_only_fields = fields
+
+
+class LogBody(serializers.Serializer[Any]):
+    """The log of one job, oldest line first."""
+
+    job_id = serializers.UUIDField(allow_null=True)
+    logs = LogLine(many=True)
+    total = serializers.IntegerField()
+
+
+class HealthBody(serializers.Serializer[Any]):
+    """Whether backups can run."""
+
+    status = serializers.CharField()
+    running_backups = serializers.IntegerField()
+    timestamp = serializers.DateTimeField()

@@ -1,0 +1,63 @@
+"""Every route of the domain below /api/v1/, as the wire contract spells it.
+
+Each is answered with and without a slash at its end, since clients write both and a redirect
+would lose a POST's body. The schema shows the contract's spelling only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.urls import URLPattern, path
+
+from backups.api.views import backups, control, jobs, links, nodes, sites, storages
+
+Endpoint = tuple[str, str, str, Callable[..., Any]]
+
+_SECOND_SPELLINGS: set[Any] = set()
+
+
+def both(route: str, view: Callable[..., Any], name: str) -> list[URLPattern]:
+    """Return the route as it is spelled, and as it is with or without the slash."""
+    other = route.rstrip("/") if route.endswith("/") else f"{route}/"
+
+    def second(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        return view(*args, **kwargs)
+
+    second.__dict__.update(view.__dict__)
+    _SECOND_SPELLINGS.add(second)
+    return [path(route, view, name=name), path(other, second)]
+
+
+def hide_second_spellings(endpoints: list[Endpoint], **_: Any) -> list[Endpoint]:  # noqa: ANN401
+    """Leave out of the schema what `both` added (a preprocessing hook of drf-spectacular)."""
+    return [endpoint for endpoint in endpoints if endpoint[3] not in _SECOND_SPELLINGS]
+
+
+ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
+    ("sites/", sites.SiteList.as_view(), "sites"),
+    ("sites/manual", sites.SiteManual.as_view(), "site-manual"),
+    ("sites/<int:site_id>", sites.SiteDetail.as_view(), "site"),
+    ("sites/<int:site_id>/backup/start", control.BackupStart.as_view(), "backup-start"),
+    ("sites/<int:site_id>/backup/status", control.BackupStatusView.as_view(), "backup-status"),
+    ("sites/<int:site_id>/backup/logs", control.BackupLogs.as_view(), "backup-logs"),
+    ("sites/<int:site_id>/backups", backups.SiteBackups.as_view(), "site-backups"),
+    ("backups/<int:backup_id>", backups.BackupDetail.as_view(), "backup"),
+    ("backups/<int:backup_id>/download", backups.BackupDownload.as_view(), "backup-download"),
+    ("downloads/<str:link>", links.download, "download"),
+    ("jobs", jobs.JobList.as_view(), "jobs"),
+    ("jobs/<uuid:job_id>", jobs.JobDetail.as_view(), "job"),
+    ("nodes/", nodes.NodeList.as_view(), "nodes"),
+    ("nodes/<int:node_id>", nodes.NodeDetail.as_view(), "node"),
+    ("storage/summary", storages.StorageSummary.as_view(), "storage-summary"),
+    ("storage/providers", storages.StorageList.as_view(), "storages"),
+    ("storage/providers/<int:storage_id>", storages.StorageDetail.as_view(), "storage"),
+    ("storage/providers/<int:storage_id>/test", storages.StorageTest.as_view(), "storage-test"),
+    ("daemon/health", control.DaemonHealth.as_view(), "daemon-health"),
+    ("daemon/scan", sites.NodeScan.as_view(), "scan"),
+    ("daemon/backup/status/<int:site_id>", control.BackupStatusView.as_view(), "daemon-status"),
+    ("daemon/answers/<str:link>", links.LateAnswer.as_view(), "answer"),
+)
+
+urlpatterns = [pattern for route in ROUTES for pattern in both(*route)]

@@ -1,0 +1,109 @@
+"""Starting a backup, and how it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import NotFound
+from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from backups.actions import jobs
+from backups.api.access import person, visible_or_refused
+from backups.api.pages import PageQuery
+from backups.api.serializers.common import EmptyBody, ErrorBody
+from backups.api.serializers.jobs import HealthBody, LogBody, LogLine, StartedBody, StatusBody
+from backups.models import Job, Site
+from backups.queries import backup_status, log_of, newest_job, sites_visible_to
+from backups.states import ACTIVE, JobKind
+
+
+def visible_site(request: Request, site_id: int) -> Site:
+    """Return the site with its node; raises 403 or 404."""
+    sites = sites_visible_to(person(request)).select_related("node").defer("db_password")
+    return visible_or_refused(sites, site_id)
+
+
+class BackupStart(GenericAPIView[Any]):
+    """Start a backup of the site now. At most one of a site is active."""
+
+    serializer_class = EmptyBody
+
+    @extend_schema(request=EmptyBody, responses={202: StartedBody, 409: ErrorBody})
+    def post(self, request: Request, site_id: int) -> Response:
+        """Record the job; it runs as soon as the node has a free slot."""
+        site = visible_site(request, site_id)
+        job = jobs.start_backup(site=site, requested_by=person(request), trigger="api")
+        body = {
+            "success": True,
+            "message": f"Backup started for {site.name}",
+            "status": "running",
+            "site_id": site.pk,
+            "job_id": str(job.pk),
+        }
+        return Response(body, status=202)
+
+
+class BackupStatusView(GenericAPIView[Any]):
+    """How the site's newest job stands."""
+
+    serializer_class = StatusBody
+
+    @extend_schema(responses=StatusBody)
+    def get(self, request: Request, site_id: int) -> Response:
+        """Return the status object."""
+        site = visible_site(request, site_id)
+        return Response(StatusBody(backup_status(site, newest_job(site))).data)
+
+
+class BackupLogs(GenericAPIView[Any]):
+    """What happened during a job, oldest line first."""
+
+    serializer_class = LogBody
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("job_id", str, description="Another than the newest."),
+            PageQuery,
+        ],
+        responses=LogBody,
+    )
+    def get(self, request: Request, site_id: int) -> Response:
+        """Return the log of the newest job, or of the one that `job_id` names."""
+        site = visible_site(request, site_id)
+        page = PageQuery(data=request.query_params)
+        page.is_valid(raise_exception=True)
+        job = self._job(site, request.query_params.get("job_id"))
+        if job is None:
+            return Response({"job_id": None, "logs": [], "total": 0})
+        lines = log_of(job)
+        skip, limit = page.validated_data["skip"], page.validated_data["limit"]
+        logs = LogLine(lines[skip : skip + limit], many=True).data
+        return Response({"job_id": str(job.pk), "logs": logs, "total": lines.count()})
+
+    def _job(self, site: Site, wanted: str | None) -> Job | None:
+        if wanted is None:
+            return newest_job(site)
+        try:
+            return Job.objects.get(site=site, pk=wanted)
+        except (Job.DoesNotExist, ValueError, TypeError) as error:
+            raise NotFound(f"{site.name} has no job {wanted[:36]}.") from error
+
+
+class DaemonHealth(GenericAPIView[Any]):
+    """Whether the panel can start backups; for anybody."""
+
+    authentication_classes: list[Any] = []
+    permission_classes = [AllowAny]
+    serializer_class = HealthBody
+
+    @extend_schema(responses=HealthBody, auth=[])
+    def get(self, request: Request) -> Response:
+        """Return how many backups are active."""
+        running = Job.objects.filter(state__in=ACTIVE, kind=JobKind.BACKUP).count()
+        body = {"status": "healthy", "running_backups": running, "timestamp": timezone.now()}
+        return Response(HealthBody(body).data)

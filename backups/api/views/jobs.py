@@ -1,0 +1,64 @@
+"""Jobs: list and one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import serializers
+from rest_framework.generics import ListAPIView, RetrieveAPIView
+
+from backups.api.access import person, visible_or_refused
+from backups.api.pages import JobsPage
+from backups.api.serializers.jobs import STATUSES, JobSerializer
+from backups.models import Job
+from backups.queries import jobs_visible_to
+from backups.roles import Person
+from backups.states import OUTSIDE, JobKind, JobState
+
+FILTERS = {"status": "state__in", "site_id": "site", "node_id": "node", "kind": "kind"}
+
+
+class JobQuery(serializers.Serializer[Any]):
+    """Which jobs are wanted; `status` is one of the contract's words."""
+
+    status = serializers.ChoiceField(choices=STATUSES, required=False)
+    site_id = serializers.IntegerField(required=False)
+    node_id = serializers.IntegerField(required=False)
+    kind = serializers.ChoiceField(choices=[kind.value for kind in JobKind], required=False)
+
+    def validate_status(self, status: str) -> list[JobState]:
+        """Return the states that read so outside."""
+        return [state for state, word in OUTSIDE.items() if word == status]
+
+
+def with_names(user: Person) -> QuerySet[Job]:
+    """Return the visible jobs with what their fields need."""
+    jobs = jobs_visible_to(user).select_related("site__node", "node", "requested_by", "backup")
+    return jobs.defer("site__db_password").prefetch_related("stages")
+
+
+@extend_schema_view(get=extend_schema(parameters=[JobQuery]))
+class JobList(ListAPIView[Job]):
+    """The jobs of the sites that you may see, newest first."""
+
+    serializer_class = JobSerializer
+    pagination_class = JobsPage
+
+    def get_queryset(self) -> QuerySet[Job]:
+        """Return the visible jobs that are wanted; 400 for a filter that cannot be."""
+        query = JobQuery(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        conditions = {FILTERS[name]: value for name, value in query.validated_data.items()}
+        return with_names(person(self.request)).filter(**conditions).order_by("-queued_at", "pk")
+
+
+class JobDetail(RetrieveAPIView[Job]):
+    """One job, with its stages."""
+
+    serializer_class = JobSerializer
+
+    def get_object(self) -> Job:
+        """Return the job; raises 403 or 404."""
+        return visible_or_refused(with_names(person(self.request)), self.kwargs["job_id"])

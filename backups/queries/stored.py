@@ -1,0 +1,36 @@
+"""Where bundles are, and what they take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, Sum
+
+from backups.models import Backup, BackupStatus, Node
+from backups.queries.standing import nodes_with_live_workers
+from backups.queries.visibility import backups_visible_to
+from backups.registry import NODE_BOUND_STORES
+from backups.roles import Person
+
+
+def node_of_backup(backup: Backup) -> Node:
+    """Return the node that made the backup."""
+    return backup.job.node if backup.job else backup.site.node
+
+
+def node_that_reaches(backup: Backup) -> Node:
+    """Return a node that can reach the backup's object: its own, else any that works now."""
+    own = node_of_backup(backup)
+    alive = nodes_with_live_workers()
+    if backup.storage.type in NODE_BOUND_STORES or alive.filter(pk=own.pk).exists():
+        return own
+    return alive.first() or own
+
+
+def storage_usage(user: Person) -> list[dict[str, Any]]:
+    """Return `id name type backup_count used_bytes` of good visible backups, by storage."""
+    good = backups_visible_to(user).filter(status=BackupStatus.SUCCESS).order_by()
+    rows = good.values_list("storage_id", "storage__name", "storage__type")
+    sums = rows.annotate(Count("pk"), Sum("size_bytes")).order_by("storage__name")
+    names = ("id", "name", "type", "backup_count", "used_bytes")
+    return [dict(zip(names, row, strict=True)) for row in sums]
