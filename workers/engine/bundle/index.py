@@ -1,0 +1,191 @@
+"""Finding one's way in a bundle: its footer, its index, and the lines of its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from workers.engine.bundle import container
+from workers.engine.bundle.container import (
+    FOOTER_BYTES,
+    TAR_ADVICE,
+    BundleDamaged,
+    Footer,
+    Frame,
+    decode_frame,
+)
+from workers.engine.bundle.manifest import (
+    MANIFEST_NAME,
+    Member,
+    items,
+    parse_head,
+    parse_member,
+)
+from workers.engine.sources import ByteSource
+
+# One request for this much from the end fetches footer, index and manifest of most sites at once.
+TAIL_BYTES = 512 << 10
+
+
+class TailSource:
+    """A source whose end is fetched once and kept; counts the bytes that are really fetched."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._tail_start = max(0, source.size - TAIL_BYTES)
+        self._tail: bytes | None = None
+        self.bytes_fetched = 0
+
+    @property
+    def size(self) -> int:
+        """The number of bytes in all."""
+        return self._source.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See `ByteSource.read_at`."""
+        if offset < self._tail_start:
+            return self._fetch(offset, length)
+        if self._tail is None:
+            self._tail = self._fetch(self._tail_start, self.size - self._tail_start)
+        start = offset - self._tail_start
+        return self._tail[start : start + length]
+
+    def _fetch(self, offset: int, length: int) -> bytes:
+        data = self._source.read_at(offset, length)
+        self.bytes_fetched += len(data)
+        return data
+
+
+class BundleIndex:
+    """The footer and the index of a bundle, checked against their checksums.
+
+    Raises `BundleDamaged` with advice when they are missing or damaged. Holds the index in its
+    compressed form, and 16 bytes a frame.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self.footer = _read_footer(source)
+        self._packed = source.read_at(self.footer.index_offset, self.footer.index_size)
+        if hashlib.sha256(self._packed).digest() != self.footer.index_sha256:
+            raise BundleDamaged("The bundle's index is damaged")
+        # Where each frame begins: in the bundle, and in the tar. The last item is the end.
+        self.offsets = array("Q", [0])
+        self.content_offsets = array("Q", [0])
+        self._manifest_frame = -1
+        members = 0
+        for number, frame in enumerate(self.frames()):
+            self.offsets.append(self.offsets[-1] + frame.size)
+            self.content_offsets.append(self.content_offsets[-1] + frame.content_size)
+            members += len(frame.positions)
+            if frame.positions:
+                self._manifest_frame = number
+                self._manifest_position = frame.positions[-1]
+        told = (self.footer.frames, self.footer.members)
+        if told != (len(self.offsets) - 1, members) or not members:
+            raise BundleDamaged("The bundle's index does not hold what its footer says")
+        if self.offsets[-1] != self.footer.index_offset:
+            raise BundleDamaged("The bundle's frames do not end where its index begins")
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every frame's entry in order."""
+        return container.unpack_index(self._packed)
+
+    def frame(self, number: int) -> bytes:
+        """Fetch and decode one frame."""
+        start, end = self.offsets[number], self.offsets[number + 1]
+        data = self._source.read_at(start, end - start)
+        content_size = self.content_offsets[number + 1] - self.content_offsets[number]
+        if len(data) != end - start:
+            raise BundleDamaged(f"The bundle ends within its frame {number}")
+        return decode_frame(data, content_size)
+
+    def content(self, start: int, length: int) -> Iterator[bytes]:
+        """Yield `length` bytes of the tar from `start`, fetching only the frames that hold them."""
+        number = bisect_right(self.content_offsets, start) - 1
+        while length:
+            content = self.frame(number)
+            skipped = start - self.content_offsets[number]
+            piece = content[skipped : skipped + length]
+            yield piece
+            start += len(piece)
+            length -= len(piece)
+            number += 1
+
+    def manifest_member(self) -> Member:
+        """Return the manifest as a member: it is the last one and does not list itself."""
+        start, header_length = self._manifest_position
+        size = self.footer.manifest_size
+        return Member(
+            MANIFEST_NAME,
+            "file",
+            mode=0o644,
+            uid=0,
+            gid=0,
+            user="",
+            group="",
+            size=size,
+            stored_size=size,
+            mtime_ns=0,
+            sha256=self.footer.manifest_sha256.hex(),
+            content_offset=self.content_offsets[self._manifest_frame] + start,
+            header_length=header_length,
+            frame=self._manifest_frame,
+        )
+
+    def manifest(self) -> Iterator[bytes]:
+        """Yield the bytes of manifest.json; raises `BundleDamaged` at its end if they differ."""
+        member = self.manifest_member()
+        hasher = hashlib.sha256()
+        for piece in self.content(member.content_offset + member.header_length, member.size):
+            hasher.update(piece)
+            yield piece
+        if hasher.digest() != self.footer.manifest_sha256:
+            raise BundleDamaged("The bundle's manifest is damaged")
+
+    def manifest_lines(self) -> Iterator[bytes]:
+        """Yield the lines of manifest.json, each with its newline."""
+        rest = b""
+        for piece in self.manifest():
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
+        if rest:
+            yield rest
+
+    def members(self) -> Iterator[Member]:
+        """Yield every member in the order of the tar, the manifest last."""
+        lines = self.manifest_lines()
+        parse_head(lines)
+        described = items(lines)
+        left = self.footer.members - 1
+        for number, frame in enumerate(self.frames()):
+            for start, header_length in frame.positions[:left]:
+                line = next(described, None)
+                if line is None:
+                    raise BundleDamaged("The manifest lists fewer members than the index")
+                yield parse_member(
+                    line,
+                    content_offset=self.content_offsets[number] + start,
+                    header_length=header_length,
+                    frame=number,
+                )
+                left -= 1
+        if next(described, None) is not None:
+            raise BundleDamaged("The manifest lists more members than the index")
+        for _ in lines:
+            pass
+        yield self.manifest_member()
+
+
+def _read_footer(source: ByteSource) -> Footer:
+    size = source.size
+    footer = container.unpack_footer(source.read_at(max(0, size - FOOTER_BYTES), FOOTER_BYTES))
+    if footer.index_offset + footer.index_size + FOOTER_BYTES != size:
+        raise BundleDamaged(
+            "The bundle's size is not what its last bytes say",
+            hint=f"Bytes are missing from it, or too many. {TAR_ADVICE}",
+        )
+    return footer

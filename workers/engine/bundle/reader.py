@@ -1,0 +1,164 @@
+"""Reading single members of a bundle that may be far away, fetching only what they need."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+from workers.engine.bundle.container import BundleDamaged, Footer
+from workers.engine.bundle.index import BundleIndex, TailSource
+from workers.engine.bundle.manifest import Member, items, parse_head
+from workers.engine.bundle.sparse import SparseExpander
+from workers.engine.bundle.tarheader import check_header
+from workers.engine.errors import EngineError
+from workers.engine.sources import ByteSource
+
+_ZEROS = bytes(1 << 20)
+
+
+class MemberMissing(EngineError):
+    """A bundle has no member of that path."""
+
+    code = "member_missing"
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(
+            f"The bundle holds no {path.decode('utf-8', 'backslashreplace')}",
+            hint="Paths are relative and case-sensitive; list the bundle to see them.",
+            permanent=True,
+        )
+
+
+class BundleReader:
+    """Gives access to the members of a bundle.
+
+    Paths are relative to the archive; text stands for its bytes in the file system's encoding.
+    Everything raises `BundleDamaged` for a bundle whose index, manifest or data are not what was
+    written. Memory: the compressed index and one frame.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = TailSource(source)
+
+    @property
+    def bytes_fetched(self) -> int:
+        """How many bytes were read from the source so far."""
+        return self._source.bytes_fetched
+
+    @property
+    def footer(self) -> Footer:
+        """The totals of the bundle."""
+        return self._index.footer
+
+    @cached_property
+    def _index(self) -> BundleIndex:
+        return BundleIndex(self._source)
+
+    def members(self, prefix: str | bytes = "") -> Iterator[Member]:
+        """Yield the members at `prefix` and below it (all if empty), in the order of the tar."""
+        wanted = os.fsencode(prefix).rstrip(b"/")
+        for member in self._index.members():
+            if not wanted or member.path == wanted or member.path.startswith(wanted + b"/"):
+                yield member
+
+    def member(self, path: str | bytes) -> Member:
+        """Return one member; raises `MemberMissing`."""
+        wanted = os.fsencode(path).rstrip(b"/")
+        for member in self._index.members():
+            if member.path == wanted:
+                return member
+        raise MemberMissing(wanted)
+
+    def select(self, paths: Iterable[str | bytes]) -> Iterator[Member]:
+        """Yield the members at `paths` and below them, each once, in the order of the tar.
+
+        Raises `MemberMissing` at the end for the first path that is not there.
+        """
+        missing = {os.fsencode(path).rstrip(b"/"): True for path in paths}
+        wanted = tuple(missing)
+        for member in self._index.members():
+            for path in wanted:
+                if member.path == path or member.path.startswith(path + b"/") or not path:
+                    missing.pop(path, None)
+                    yield member
+                    break
+        if missing:
+            raise MemberMissing(next(iter(missing)))
+
+    def read(self, path: str | bytes) -> Iterator[bytes]:
+        """Yield the content of a file as it was, whatever name of it is given; holes as zeros.
+
+        Its sha256 is checked, and a difference raised as `BundleDamaged` after the last piece:
+        what was yielded until then is worth nothing. Raises `MemberMissing` and, for anything
+        that is no file, `EngineError`.
+        """
+        member = self.member(path)
+        if member.kind == "hardlink" and member.link is not None:
+            member = self.member(member.link)
+        if member.kind != "file":
+            raise EngineError(f"{member.name} is a {member.kind}, not a file", permanent=True)
+        if not member.sparse:
+            yield from self.stored(member)
+            return
+        position = 0
+        for start, piece in self.pieces(member):
+            yield from _zeros(start - position)
+            yield piece
+            position = start + len(piece)
+        yield from _zeros(member.size - position)
+
+    def pieces(self, member: Member) -> Iterator[tuple[int, bytes]]:
+        """Yield (offset, bytes) of a file's data without its holes; checked like `read`."""
+        if not member.sparse:
+            position = 0
+            for piece in self.stored(member):
+                yield position, piece
+                position += len(piece)
+            return
+        expander = SparseExpander(member.size)
+        for piece in self.stored(member):
+            yield from expander.feed(piece)
+
+    def stored(self, member: Member) -> Iterator[bytes]:
+        """Yield what follows a member's tar header: its data, after the map if it is sparse."""
+        length = member.header_length + member.stored_size
+        content = self._index.content(member.content_offset, length)
+        hasher = hashlib.sha256()
+        piece = next(content)
+        header, piece = piece[: member.header_length], piece[member.header_length :]
+        check_header(header, member.path, member.tar_kind, member.stored_size)
+        if piece:
+            hasher.update(piece)
+            yield piece
+        for piece in content:
+            hasher.update(piece)
+            yield piece
+        if member.kind == "file" and hasher.hexdigest() != member.sha256:
+            raise BundleDamaged(f"The content of {member.name} is not what was backed up")
+
+    def manifest(self) -> Iterator[bytes]:
+        """Yield the bytes of manifest.json."""
+        return self._index.manifest()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the manifest says before its members: format, site, times, tools."""
+        return parse_head(self._index.manifest_lines())
+
+    def left_out(self) -> Iterator[bytes]:
+        """Yield, each as a JSON object, what is not in the bundle or not as it should be."""
+        lines = self._index.manifest_lines()
+        parse_head(lines)
+        for _ in items(lines):
+            pass
+        if next(lines, b"") != b'"left_out": [\n':
+            raise BundleDamaged("The manifest does not say what was left out")
+        yield from items(lines)
+
+
+def _zeros(length: int) -> Iterator[bytes]:
+    while length > 0:
+        yield _ZEROS[:length]
+        length -= len(_ZEROS)
