@@ -9,9 +9,10 @@ from typing import Any
 
 from backups.actions import storages
 from backups.models import Storage
-from workers.engine import scan as scanner
 from workers.engine.databases import open_database
 from workers.engine.errors import EngineError
+from workers.engine.scan import ScanReport
+from workers.engine.scan import scan as scan_folder
 from workers.engine.stores import open_store
 from workers.engine.wordpress import SiteInspection, database_spec
 from workers.engine.wordpress import inspect_site as inspect
@@ -21,11 +22,14 @@ from workers.engine.wordpress import read_site_identity as read_identity
 def scan(base_path: str, allowed_roots: Sequence[str]) -> dict[str, Any]:
     """Return the WordPress sites below a folder of this node."""
     roots = [Path(root) for root in allowed_roots]
-    found = list(scanner.scan(Path(base_path), allowed_roots=roots))
-    return {
-        "sites": [_brief(inspection) for inspection in found],
-        "problems": [problem for inspection in found for problem in inspection.problems],
-    }
+    report = ScanReport()
+    found = list(scan_folder(Path(base_path), allowed_roots=roots, report=report))
+    problems = list(report.problems)
+    if report.unreadable:
+        problems.append(f"{report.unreadable} folders could not be read")
+    if report.stopped_by:
+        problems.append(f"The scan ended early, at its limit of {report.stopped_by}")
+    return {"sites": [_brief(inspection) for inspection in found], "problems": problems}
 
 
 def inspect_site(
@@ -37,17 +41,11 @@ def inspect_site(
         wp_config_path=Path(wp_config_path) if wp_config_path else None,
         allowed_roots=[Path(root) for root in allowed_roots],
     )
-    if inspection.config is None:
-        raise EngineError(
-            f"There is no wp-config.php in {path} or one folder up",
-            hint="Give its path as wp_config_path.",
-            permanent=True,
-            code="wp_config_missing",
-        )
-    spec = database_spec(inspection.config, inspection.path)
+    assert inspection.config is not None
+    spec = database_spec(inspection.config)
     problems, url, title = list(inspection.problems), "", ""
     try:
-        identity = read_identity(open_database(spec), inspection.config.table_prefix)
+        identity = read_identity(open_database(spec), spec.table_prefix)
         url, title = identity.home or identity.site_url, identity.name
     except EngineError as error:
         problems.append(f"{error.message} {error.hint}".strip())

@@ -43,7 +43,7 @@ def _query_task(query: str) -> Callable[..., dict[str, Any]]:
 
 
 for _stage in STAGES.values():
-    app.task(_stage_task(_stage.name), name=_stage.task_name, bind=True)
+    app.task(name=_stage.task_name, bind=True)(_stage_task(_stage.name))
 for _query in QUERIES:
     # Somebody waits for these answers; nobody does for a stage's, it has a row.
-    app.task(_query_task(_query), name=query_task_name(_query), ignore_result=False)
+    app.task(name=query_task_name(_query), ignore_result=False)(_query_task(_query))

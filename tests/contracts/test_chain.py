@@ -29,7 +29,9 @@ def cluster(
 
 
 def local_storage(cluster: Cluster, request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"type": "local", "config": {"path": str(cluster.directory / "store")}}
+    folder = cluster.directory / "store"
+    folder.mkdir()
+    return {"type": "local", "config": {"path": str(folder)}}
 
 
 def s3_storage(cluster: Cluster, request: pytest.FixtureRequest) -> dict[str, Any]:

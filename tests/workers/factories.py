@@ -13,6 +13,7 @@ def make_site(directory: Path, name: str = "example.com") -> Site:
     content = directory / name / "wp-content"
     content.mkdir(parents=True)
     (content / "index.php").write_text("<?php // Silence is golden.\n")
+    (directory / "store").mkdir(exist_ok=True)
     node, _ = Node.objects.get_or_create(name="web-01", allowed_roots=[str(directory)])
     storage, _ = Storage.objects.get_or_create(
         name="folder", type="local", config={"path": str(directory / "store")}, is_default=True

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
 from backups.models import Backup, Job, JobEvent, Site
 from backups.registry import PIPELINES, STAGES
@@ -169,7 +170,7 @@ def test_job_is_stopped_and_leaves_nothing_when_a_stop_is_asked_for(
     job = dispatched_job(site)
 
     def wait_for_stop(context: StageContext) -> StageResult:
-        Job.objects.filter(pk=job.pk).update(state="stopping", stop_requested_at="2026-01-01")
+        Job.objects.filter(pk=job.pk).update(state="stopping", stop_requested_at=timezone.now())
         while True:
             context.reporter.check()
 

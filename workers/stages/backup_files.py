@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 from workers.engine.bundle import TreeRoot, estimate_tree, write_tree
 from workers.engine.errors import EngineError
-from workers.engine.excludes import DEFAULT_EXCLUDES, Excludes
+from workers.engine.excludes import DEFAULT_PATTERNS, Excludes
 from workers.engine.wordpress import SiteInspection
 from workers.stages.context import SiteSpec, StageContext, StageResult, megabytes
-from workers.stages.source import database_of, inspect
+from workers.stages.source import content_of, database_of, inspect
 
+CONTENT_NAME = "wp-content"
 SQLITE_COMPANIONS = ("", "-wal", "-shm", "-journal")
 
 
@@ -20,12 +22,12 @@ def run(context: StageContext) -> StageResult:
     inspection = inspect(context.site)
     roots = roots_of(inspection)
     excludes = Excludes(
-        DEFAULT_EXCLUDES if context.site.excludes is None else context.site.excludes,
-        paths=live_database_files(context.site, inspection),
+        DEFAULT_PATTERNS if context.site.excludes is None else context.site.excludes,
+        exact_paths=live_database_files(context.site, inspection),
     )
     context.reporter.detail("Counting files")
     estimate = estimate_tree(roots, excludes=excludes, reporter=context.reporter)
-    context.reporter.total(estimate.bytes_total)
+    context.reporter.total(estimate.bytes)
     context.reporter.detail(f"Reading {estimate.files} files")
     facts = write_tree(context.directory, roots, excludes=excludes, reporter=context.reporter)
     if estimate.files and not facts.files:
@@ -38,24 +40,27 @@ def run(context: StageContext) -> StageResult:
     return StageResult(
         {"directory": context.directory.name, "facts": asdict(facts)},
         f"Files backed up ({megabytes(facts.bytes_total)})",
-        facts.warnings(),
     )
 
 
 def roots_of(inspection: SiteInspection) -> list[TreeRoot]:
     """Return what goes into the bundle: wp-config.php, if there is one, and wp-content."""
-    roots = [TreeRoot(inspection.content_directory, "wp-content")]
+    roots = [TreeRoot(content_of(inspection), CONTENT_NAME)]
     if inspection.config is not None:
         roots.insert(0, TreeRoot(inspection.config.path, "wp-config.php"))
     return roots
 
 
-def live_database_files(site: SiteSpec, inspection: SiteInspection) -> list[Path]:
-    """Return the files of a SQLite database, which cannot be copied while it is written to.
+def live_database_files(site: SiteSpec, inspection: SiteInspection) -> list[bytes]:
+    """Return the archive paths of a SQLite database, no copy of which would be consistent.
 
-    Their content is in database.sql, taken consistently.
+    Its content is in database.sql, taken while nobody could write.
     """
     spec = database_of(site, inspection)
     if spec is None or spec.engine != "sqlite":
         return []
-    return [Path(spec.name + companion) for companion in SQLITE_COMPANIONS]
+    file, content = Path(spec.name).resolve(), content_of(inspection)
+    if not file.is_relative_to(content):
+        return []
+    inside = f"{CONTENT_NAME}/{file.relative_to(content)}"
+    return [os.fsencode(inside + companion) for companion in SQLITE_COMPANIONS]

@@ -80,7 +80,7 @@ class StageContext:
         name = self.inputs[stage].get("directory")
         if not name:
             return None
-        folder = self.job_directory / name
+        folder: Path = self.job_directory / name
         if not (folder / "segment").is_file():
             raise WorkMissing(
                 f"The work of {stage} is no longer in the spool ({folder})",

@@ -22,7 +22,6 @@ def run(context: StageContext) -> StageResult:
         for stage in ("backup_db", "backup_files")
         if (folder := context.folder_of(stage)) is not None
     ]
-    context.reporter.total(sum((part / "segment").stat().st_size for part in parts))
     context.reporter.detail("Sealing and reading back")
     facts = {
         "site": {"uuid": context.site.uuid, "name": context.site.name, "node": context.node},

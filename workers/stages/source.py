@@ -7,16 +7,31 @@ from pathlib import Path
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError
 from workers.engine.wordpress import SiteInspection, database_spec, inspect_site
+from workers.engine.wordpress.site import examine
 from workers.stages.context import SiteSpec
 
 
 def inspect(site: SiteSpec) -> SiteInspection:
-    """Look at the site on disk. Raises `EngineError` if it is not there or out of bounds."""
-    return inspect_site(
-        site.path,
-        wp_config_path=site.wp_config_path,
-        allowed_roots=[Path(root) for root in site.allowed_roots],
-    )
+    """Look at the site on disk. Raises `EngineError` if it is not there or out of bounds.
+
+    Without wp-config.php only sites whose database is known, or that have none, will do.
+    """
+    roots = [Path(root) for root in site.allowed_roots]
+    if site.wp_config_path is None and (site.database is not None or not site.has_database):
+        return examine(site.path, allowed_roots=roots)
+    return inspect_site(site.path, wp_config_path=site.wp_config_path, allowed_roots=roots)
+
+
+def content_of(inspection: SiteInspection) -> Path:
+    """Return the resolved folder of the site's content; raises a permanent `EngineError`."""
+    if inspection.content_directory is None:
+        raise EngineError(
+            f"{inspection.path} has no wp-content that could be backed up",
+            hint=" ".join(inspection.problems),
+            permanent=True,
+            code="site_not_found",
+        )
+    return inspection.content_directory
 
 
 def database_of(site: SiteSpec, inspection: SiteInspection) -> DatabaseSpec | None:
@@ -36,4 +51,4 @@ def database_of(site: SiteSpec, inspection: SiteInspection) -> DatabaseSpec | No
             permanent=True,
             code="wp_config_missing",
         )
-    return database_spec(inspection.config, inspection.path)
+    return database_spec(inspection.config)

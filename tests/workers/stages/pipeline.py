@@ -95,6 +95,7 @@ class Pipeline:
 def sqlite_pipeline(directory: Path, **fields: Any) -> Pipeline:
     """Return a pipeline for a fresh small site below `directory`."""
     path = make_sqlite_site(directory / "example.com")
+    (directory / "store").mkdir()
     site = SiteSpec(
         uuid="c0ffee", name="example.com", path=path, allowed_roots=(str(directory),), **fields
     )

@@ -1,0 +1,124 @@
+"""`manage.py bundle list|extract|cat|verify FILE-OR-BACKUP [PATH…]`: look into a bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from backups.errors import SecretUnreadableError
+from backups.models import Backup, BackupStatus
+from workers.engine.bundle import BundleReader, Member, extract, verify
+from workers.engine.errors import EngineError
+from workers.engine.progress import SilentReporter
+from workers.engine.sources import ByteSource, FilesSource
+from workers.engine.stores import open_store
+
+
+class Command(BaseCommand):
+    help = (
+        "List, extract, print or check what is in a bundle: a file, or the id of a backup, of "
+        "which only the parts that are needed are fetched from its storage."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="what", required=True)
+        listing = commands.add_parser("list", help="list the members")
+        listing.add_argument("bundle", help="a file or the id of a backup")
+        listing.add_argument("paths", nargs="*", help="only what begins with one of these")
+        extract = commands.add_parser("extract", help="write members below a folder")
+        extract.add_argument("bundle", help="a file or the id of a backup")
+        extract.add_argument("paths", nargs="*", help="members or folders (default: all)")
+        extract.add_argument("--to", default=".", help="the folder (default: this one)")
+        cat = commands.add_parser("cat", help="print members to standard output")
+        cat.add_argument("bundle", help="a file or the id of a backup")
+        cat.add_argument("paths", nargs="+")
+        check = commands.add_parser("verify", help="decode everything and check every checksum")
+        check.add_argument("bundle", help="a file or the id of a backup")
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        actions = {
+            "list": self.list,
+            "extract": self.extract,
+            "cat": self.cat,
+            "verify": self.verify,
+        }
+        try:
+            with opened(options["bundle"]) as source:
+                actions[options["what"]](source, options)
+        except (EngineError, SecretUnreadableError) as error:
+            hint = getattr(error, "hint", "")
+            raise CommandError(f"{error.message} {hint}".strip()) from error
+        except BrokenPipeError:
+            # Somebody reads only the beginning, as `head` does.
+            sys.stderr.close()
+
+    def list(self, source: ByteSource, options: dict[str, Any]) -> None:
+        reader = BundleReader(source)
+        for prefix in options["paths"] or [""]:
+            for member in reader.members(prefix):
+                self.stdout.write(listing_line(member))
+
+    def extract(self, source: ByteSource, options: dict[str, Any]) -> None:
+        reader = BundleReader(source)
+        target = Path(options["to"])
+        paths = options["paths"] or [""]
+        report = extract(reader, paths, target, reporter=SilentReporter())
+        self.stderr.write(f"{report.files} files, {report.bytes} bytes written below {target}")
+        for warning in report.warnings:
+            self.stderr.write(f"Warning: {warning}")
+        self._say_fetched(reader, source)
+
+    def cat(self, source: ByteSource, options: dict[str, Any]) -> None:
+        reader = BundleReader(source)
+        for path in options["paths"]:
+            for chunk in reader.read(path):
+                sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+        self._say_fetched(reader, source)
+
+    def verify(self, source: ByteSource, _options: dict[str, Any]) -> None:
+        report = verify(source, reporter=SilentReporter())
+        self.stdout.write(f"Good: {report.members} members, {report.frames} frames")
+        self.stdout.write(f"{source.size} bytes, sha256 {report.sha256}")
+
+    def _say_fetched(self, reader: BundleReader, source: ByteSource) -> None:
+        self.stderr.write(f"{reader.bytes_fetched} of {source.size} bytes read")
+
+
+def listing_line(member: Member) -> str:
+    """Return one line as `tar -tv` prints it: mode, owner, size, time in UTC, name."""
+    kind = {"file": "-", "folder": "d", "symlink": "l", "hardlink": "h"}.get(member.kind, "?")
+    mode = stat.filemode(member.mode)[1:]
+    when = datetime.fromtimestamp(member.mtime_ns / 1e9, UTC)
+    link = f" -> {member.link.decode('utf-8', 'backslashreplace')}" if member.link else ""
+    owner = f"{member.user or member.uid}/{member.group or member.gid}"
+    noted = f" [{member.status}]" if member.status else ""
+    size = f"{member.size:>12}"
+    return f"{kind}{mode} {owner:20} {size} {when:%Y-%m-%d %H:%M} {member.name}{link}{noted}"
+
+
+@contextlib.contextmanager
+def opened(wanted: str) -> Iterator[ByteSource]:
+    """Open a bundle by its path, or by the id of its backup; raises `CommandError` if neither."""
+    path = Path(wanted)
+    if path.is_file():
+        with FilesSource([path]) as source:
+            yield source
+        return
+    if not wanted.isdigit():
+        raise CommandError(f"{wanted} is neither a file nor the id of a backup.")
+    backup = Backup.objects.filter(pk=int(wanted)).select_related("storage").first()
+    if backup is None:
+        raise CommandError(f"There is no backup {wanted}.")
+    if backup.status != BackupStatus.SUCCESS:
+        raise CommandError(f"Backup {wanted} failed and holds nothing.")
+    store = open_store(backup.storage.type, backup.storage.full_config())
+    yield store.open(backup.object_key)
