@@ -28,6 +28,14 @@ def add_node(*, name: str, allowed_roots: Sequence[str], slots: int = 2) -> Node
     return node
 
 
+def set_allowed_roots(*, node: Node, allowed_roots: Sequence[str]) -> Node:
+    """Change what the node may read; raises Django's `ValidationError` for an unusable root."""
+    node.allowed_roots = list(allowed_roots)
+    node.full_clean()
+    node.save(update_fields=["allowed_roots"])
+    return node
+
+
 def record_heartbeat(
     *,
     node_id: int,

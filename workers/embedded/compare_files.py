@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,29 +26,30 @@ class Difference:
 class FileComparison:
     """What comparing two trees found.
 
-    `left_out` are the topmost paths that only the source has; whether that is as it should be, the
-    caller knows.
+    `left_out` are the topmost paths that only the source has, as bytes since names may not be
+    UTF-8; whether that is as it should be, the caller knows.
     """
 
     files: int
     bytes_compared: int
-    left_out: tuple[str, ...]
+    left_out: tuple[bytes, ...]
     differences: tuple[Difference, ...]
 
 
 class _Tree:
-    """The entries below some names in a folder; no symbolic link is followed."""
+    """The entries below some roots, under the roots' names; no symbolic link is followed."""
 
-    def __init__(self, root: Path, names: Sequence[str]) -> None:
-        self.root = os.fsencode(root)
+    def __init__(self, roots: Mapping[str, Path]) -> None:
+        self._roots = {os.fsencode(name): os.fsencode(path) for name, path in roots.items()}
         self.entries: dict[bytes, os.stat_result] = {}
-        for name in map(os.fsencode, names):
-            if os.path.lexists(os.path.join(self.root, name)):  # noqa: PTH118 - names may not be UTF-8
+        for name, path in self._roots.items():
+            if os.path.lexists(path):
                 self._add(name)
         self._first_of: dict[tuple[int, int], bytes] = {}
 
     def path(self, name: bytes) -> bytes:
-        return self.root + b"/" + name
+        root, slash, rest = name.partition(b"/")
+        return self._roots[root] + slash + rest
 
     def keep_only(self, names: set[bytes]) -> None:
         """Forget the others, then see which of the rest are one file under several names."""
@@ -75,13 +76,14 @@ class _Tree:
                     )
 
 
-def compare_files(source: Path, restored: Path, names: Sequence[str]) -> FileComparison:
-    """Compare `names` (files or folders) below `source` with those below `restored`.
+def compare_files(source: Mapping[str, Path], restored: Path) -> FileComparison:
+    """Compare files and folders, by the name that each has in the archive, with `restored`.
 
     Types, modes, modification times to the nanosecond, link targets, hard links and contents; for
     root owners too, since nobody else can restore them. Raises `OSError` for what cannot be read.
     """
-    before, after = _Tree(source, names), _Tree(restored, names)
+    before = _Tree(source)
+    after = _Tree({name: restored / name for name in source})
     common = before.entries.keys() & after.entries.keys()
     left_out = sorted(
         name
@@ -92,19 +94,20 @@ def compare_files(source: Path, restored: Path, names: Sequence[str]) -> FileCom
     added = sorted(after.entries.keys() - common)
     before.keep_only(common)
     after.keep_only(common)
-    differences = [Difference(_shown(name), "is not in the source") for name in added]
+    differences = [Difference(shown(name), "is not in the source") for name in added]
     for name in sorted(common):
-        differences += [Difference(_shown(name), what) for what in _compare(before, after, name)]
+        differences += [Difference(shown(name), what) for what in _compare(before, after, name)]
     files = [entry for entry in before.entries.values() if stat.S_ISREG(entry.st_mode)]
     return FileComparison(
         files=len(files),
         bytes_compared=sum(entry.st_size for entry in files),
-        left_out=tuple(map(_shown, left_out)),
+        left_out=tuple(left_out),
         differences=tuple(differences),
     )
 
 
-def _shown(name: bytes) -> str:
+def shown(name: bytes) -> str:
+    """Return a path as text that any terminal takes."""
     return os.fsdecode(name).encode("utf-8", "backslashreplace").decode()
 
 

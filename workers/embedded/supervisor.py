@@ -40,19 +40,8 @@ class Supervisor:
         """Return where the service's output goes."""
         return self._logs / f"{name}.log"
 
-    def start(
-        self,
-        name: str,
-        argv: list[str],
-        *,
-        environment: dict[str, str],
-        ready: Callable[[], object],
-        seconds: float,
-    ) -> None:
-        """Start a service and return once `ready()` is true.
-
-        Raises `ServiceEnded` when any service ends meanwhile, or after `seconds`.
-        """
+    def launch(self, name: str, argv: list[str], *, environment: dict[str, str]) -> None:
+        """Start a service without waiting until it is ready."""
         log = self.log_of(name)
         log.write_bytes(b"")
         service = Service(name, argv, environment, str(log), str(self._folder))
@@ -61,18 +50,19 @@ class Supervisor:
         with contextlib.suppress(BrokenPipeError):
             while remaining:
                 remaining = remaining[os.write(self._orders, remaining) :]
-        self.wait_for(ready, seconds=seconds, what=f"{name} to answer", log=log)
 
-    def wait_for(
-        self, ready: Callable[[], object], *, seconds: float, what: str, log: Path
-    ) -> None:
-        """Return once `ready()` is true; raises `ServiceEnded` as `start` does."""
+    def wait_until_ready(self, name: str, ready: Callable[[], object], *, seconds: float) -> None:
+        """Return once `ready()` is true.
+
+        Raises `ServiceEnded` when any service ends meanwhile, or after `seconds`.
+        """
         deadline = time.monotonic() + seconds
         while not ready():
             self.check()
             if time.monotonic() > deadline:
                 raise ServiceEnded(
-                    f"Waited {seconds:.0f} s in vain for {what}", hint=_what_it_said(log)
+                    f"Waited {seconds:.0f} s in vain for {name} to be ready",
+                    hint=_what_it_said(self.log_of(name)),
                 )
             time.sleep(POLL_SECONDS)
 

@@ -39,7 +39,8 @@ folder = Path(sys.argv[1])
 with supervise(folder, folder / "logs") as supervisor:
     ready = lambda: all((folder / name).exists() for name in ("service", "child", "grandchild"))
     argv = [sys.executable, "-c", sys.argv[2], str(folder)]
-    supervisor.start("forking", argv, environment={}, ready=ready, seconds=30)
+    supervisor.launch("forking", argv, environment={})
+    supervisor.wait_until_ready("forking", ready, seconds=30)
     (folder / "ready").touch()
     time.sleep(600)
 """
@@ -74,7 +75,7 @@ def _alive(process_ids: list[int]) -> list[int]:
 def test_every_descendant_ends_when_the_block_ends(tmp_path: Path) -> None:
     with supervise(tmp_path, tmp_path / "logs") as supervisor:
         argv = [sys.executable, "-c", FORKING, str(tmp_path)]
-        supervisor.start("forking", argv, environment={}, ready=lambda: True, seconds=30)
+        supervisor.launch("forking", argv, environment={})
         started = _started(tmp_path)
         assert _alive(started) == started
     assert _alive(started) == []
@@ -83,7 +84,7 @@ def test_every_descendant_ends_when_the_block_ends(tmp_path: Path) -> None:
 def test_every_descendant_ends_when_the_block_raises(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), supervise(tmp_path, tmp_path / "logs") as supervisor:
         argv = [sys.executable, "-c", FORKING, str(tmp_path)]
-        supervisor.start("forking", argv, environment={}, ready=lambda: True, seconds=30)
+        supervisor.launch("forking", argv, environment={})
         started = _started(tmp_path)
         raise KeyboardInterrupt
     assert _alive(started) == []
@@ -119,7 +120,8 @@ def test_the_services_end_when_the_guard_is_killed(tmp_path: Path) -> None:
         supervise(tmp_path, tmp_path / "logs") as supervisor,
     ):
         argv = ["/bin/sh", "-c", script]
-        supervisor.start("plain", argv, environment={}, ready=ready.exists, seconds=30)
+        supervisor.launch("plain", argv, environment={})
+        supervisor.wait_until_ready("plain", ready.exists, seconds=30)
         service = psutil.Process(int(ready.read_text()))
         guard = service.parent()
         assert guard is not None
@@ -131,21 +133,24 @@ def test_the_services_end_when_the_guard_is_killed(tmp_path: Path) -> None:
 def test_the_error_quotes_the_log_when_a_service_ends_by_itself(supervisor: Supervisor) -> None:
     argv = ["/bin/sh", "-c", "echo what went wrong >&2; exit 3"]
     with pytest.raises(ServiceEnded, match=r"broken ended by itself.*exit status 3") as caught:
-        supervisor.start("broken", argv, environment={}, ready=lambda: False, seconds=30)
+        supervisor.launch("broken", argv, environment={})
+        supervisor.wait_until_ready("broken", lambda: False, seconds=30)
     assert "what went wrong" in caught.value.hint
 
 
 def test_the_error_names_the_log_when_a_service_is_never_ready(supervisor: Supervisor) -> None:
     argv = ["/bin/sh", "-c", "exec sleep 600"]
-    with pytest.raises(ServiceEnded, match="in vain for slow to answer") as caught:
-        supervisor.start("slow", argv, environment={}, ready=lambda: False, seconds=0.3)
+    with pytest.raises(ServiceEnded, match="in vain for slow to be ready") as caught:
+        supervisor.launch("slow", argv, environment={})
+        supervisor.wait_until_ready("slow", lambda: False, seconds=0.3)
     assert "slow.log is empty" in caught.value.hint
 
 
 def test_a_program_that_is_missing_is_named_in_the_log(supervisor: Supervisor) -> None:
     with pytest.raises(ServiceEnded) as caught:
         argv = ["/nonexistent/program"]
-        supervisor.start("missing", argv, environment={}, ready=lambda: False, seconds=30)
+        supervisor.launch("missing", argv, environment={})
+        supervisor.wait_until_ready("missing", lambda: False, seconds=30)
     assert "/nonexistent/program" in caught.value.hint
 
 
@@ -155,12 +160,9 @@ def test_the_environment_reaches_the_service_and_no_argument_list(
     secret = "a-secret-that-ps-must-not-show"
     out = tmp_path / "seen"
     argv = ["/bin/sh", "-c", f'printf %s "$SECRET" > "{out}"; exec sleep 600']
-    supervisor.start(
-        "secretive",
-        argv,
-        environment={"SECRET": secret},
-        ready=lambda: out.exists() and out.read_text() == secret,
-        seconds=30,
+    supervisor.launch("secretive", argv, environment={"SECRET": secret})
+    supervisor.wait_until_ready(
+        "secretive", lambda: out.exists() and out.read_text() == secret, seconds=30
     )
     lines = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
     assert any("sleep" in line for line in lines)
@@ -172,13 +174,8 @@ def test_the_broker_answers_only_to_its_password(supervisor: Supervisor, tmp_pat
     configuration = tmp_path / "redis.conf"
     broker.write_configuration(configuration, port=port, password="right")
     assert configuration.stat().st_mode & 0o777 == 0o600
-    supervisor.start(
-        "redis",
-        [broker.find_server(), str(configuration)],
-        environment={},
-        ready=lambda: broker.answers(port, "right"),
-        seconds=30,
-    )
+    supervisor.launch("redis", [broker.find_server(), str(configuration)], environment={})
+    supervisor.wait_until_ready("redis", lambda: broker.answers(port, "right"), seconds=30)
     assert not broker.answers(port, "wrong")
 
 
