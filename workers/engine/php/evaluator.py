@@ -40,7 +40,7 @@ from workers.engine.php.values import (
     truth,
 )
 
-MAX_STEPS = 200_000
+MAX_STEPS = 100_000
 
 
 class TooMuchWork(Exception):
@@ -186,9 +186,6 @@ class Evaluator(Lookup):
         if kinds[0] == kinds[1]:
             assert first
             raise first
-        # One way goes on: its values hold, provided that the other one was not taken.
-        if first is None or second is None:
-            self.state = first_state if first is None else second_state
         self.state.caution |= {f"{reason}, where the script may end early"}
 
     def _required(self, node: Variable | Index | Constant) -> Value:

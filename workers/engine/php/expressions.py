@@ -95,7 +95,10 @@ class ExpressionParser:
     def error(self, message: str) -> PhpSyntaxError:
         """Return an error about the next token; what may be part of a secret is not quoted."""
         token = self.token
-        found = repr(token.text) if token.kind is Kind.OPERATOR else f"a {token.kind.value}"
+        found = {
+            Kind.OPERATOR: repr(token.text),
+            Kind.END: "the end",
+        }.get(token.kind, f"a {token.kind.value}")
         return PhpSyntaxError(token.line, f"{message} before {found}")
 
     def expression(self, minimum: int = 0) -> Expression:

@@ -50,16 +50,27 @@ class SiteFiles:
             descriptor = os.open(resolved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             return Unknown(f"{path} cannot be opened ({error.strerror})")
-        with os.fdopen(descriptor, "rb") as file:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                return Unknown(f"{path} is no plain file")
-            if not (facts.st_uid == self.owner or facts.st_mode & stat.S_IROTH):
-                return Unknown(f"{path} belongs to somebody else than wp-config.php")
-            content = file.read(MAX_FILE_BYTES + 1)
+        try:
+            content = self._content(descriptor, path)
+        finally:
+            os.close(descriptor)
+        if isinstance(content, Unknown):
+            return content
         if len(content) > MAX_FILE_BYTES:
             return Unknown(f"{path} is larger than {MAX_FILE_BYTES} bytes")
         return resolved, content
+
+    def _content(self, descriptor: int, path: str) -> bytes | Unknown:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            return Unknown(f"{path} is no plain file")
+        if not (facts.st_uid == self.owner or facts.st_mode & stat.S_IROTH):
+            return Unknown(f"{path} belongs to somebody else than wp-config.php")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            try:
+                return file.read(MAX_FILE_BYTES + 1)
+            except OSError as error:
+                return Unknown(f"{path} cannot be read ({error.strerror})")
 
     def resolve(self, path: str) -> Path | Unknown:
         """Return where a path leads with every link followed, if that is a place to read."""

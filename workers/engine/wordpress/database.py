@@ -8,6 +8,8 @@ from workers.engine.databases.base import Database, DatabaseSpec
 from workers.engine.errors import EngineError
 from workers.engine.wordpress.config import BY_HAND, PREFIX, WordPressConfig
 
+# What SQLite, and MySQL (error 1146, in English or not) say of a table that is not there.
+_NO_SUCH_TABLE = ("no such table", "doesn't exist", "error 1146")
 _OPTIONS = ("siteurl", "home", "blogname", "db_version")
 
 
@@ -86,9 +88,7 @@ def read_site_identity(database: Database, prefix: str) -> SiteIdentity:
 
 def _says_no_such_table(error: EngineError, table: str) -> bool:
     message = error.message.lower()
-    return table.lower() in message and (
-        "no such table" in message or "doesn't exist" in message or "1146" in message
-    )
+    return table.lower() in message and any(words in message for words in _NO_SUCH_TABLE)
 
 
 def _not_wordpress(message: str) -> EngineError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -19,9 +20,9 @@ class DatabaseHost:
 
 
 _IPV6 = re.compile(
-    r"\[?(?P<host>[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(?:%\w+)?(?:\](?::(?P<port>\d+))?)?\Z"
+    r"(?:\[(?P<bracketed>[0-9a-fA-F:.]+)\](?::(?P<port>\d+))?|(?P<host>[0-9a-fA-F:.]+))\Z"
 )
-_OTHER = re.compile(r"(?P<host>[^:/\[\]]*)(?::(?P<port>\d*))?\Z")
+_OTHER = re.compile(r"(?P<host>[^:/\[\]]*)(?::(?P<port>\d*))?(?P<bracketed>)\Z")
 
 
 def parse_database_host(value: str) -> DatabaseHost | None:
@@ -44,4 +45,15 @@ def parse_database_host(value: str) -> DatabaseHost | None:
     port = int(match["port"]) if match["port"] else None
     if port is not None and not 0 < port < 65536:
         return None
-    return DatabaseHost(match["host"], port, socket)
+    host = match["bracketed"] or match["host"]
+    if rest.count(":") > 1 and not _is_ipv6(host):
+        return None
+    return DatabaseHost(host, port, socket)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -216,10 +216,11 @@ def _version(site: Path) -> str | None:
         )
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            text = file.read(64 << 10).decode("utf-8", "replace")
-        except OSError:
-            return None
+    try:
+        text = os.read(descriptor, 64 << 10).decode("utf-8", "replace")
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
     match = _VERSION.search(text)
     return match[1] if match else None

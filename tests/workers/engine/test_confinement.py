@@ -1,0 +1,80 @@
+"""Paths stay below the allowed roots."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workers.engine.confinement import resolve_below
+from workers.engine.errors import EngineError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root" / "site").mkdir(parents=True)
+    (tmp_path / "root2" / "site").mkdir(parents=True)
+    return tmp_path / "root"
+
+
+def test_the_real_path_is_returned_when_it_lies_below_a_root(root: Path):
+    (root / "link").symlink_to("site")
+    assert resolve_below(root / "link" / ".." / "site", [root]) == root / "site"
+    assert resolve_below(root, [root]) == root
+
+
+def test_the_path_is_allowed_when_the_root_itself_is_a_link(root: Path):
+    alias = root.parent / "alias"
+    alias.symlink_to(root)
+    assert resolve_below(alias / "site", [alias]) == root / "site"
+    assert resolve_below(root / "site", [alias]) == root / "site"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../root2/site",
+        "../root2",
+        "..",
+        "out",
+        "out/site",
+        "site/../../root2/site",
+        "../missing",
+        "dangling",
+    ],
+)
+def test_the_path_is_refused_when_it_leads_out(root: Path, path: str):
+    (root / "out").symlink_to(root.parent / "root2")
+    (root / "dangling").symlink_to(root.parent / "nothing")
+    with pytest.raises(EngineError) as caught:
+        resolve_below(root / path, [root, root / "missing-root"])
+    assert caught.value.code == "path_not_allowed"
+    assert caught.value.permanent
+    assert str(root) in caught.value.hint
+
+
+@pytest.mark.parametrize("path", ["relative/site", "", "/a\0b"])
+def test_the_path_is_refused_when_it_is_not_absolute_or_not_a_path(root: Path, path: str):
+    with pytest.raises(EngineError) as caught:
+        resolve_below(Path(path), [root])
+    assert caught.value.code == "path_not_allowed"
+
+
+def test_nothing_is_allowed_when_there_are_no_roots(root: Path):
+    with pytest.raises(EngineError) as caught:
+        resolve_below(root, [])
+    assert caught.value.code == "path_not_allowed"
+    assert "no allowed folders" in caught.value.hint
+    with pytest.raises(EngineError):
+        resolve_below(root, [Path(".")])
+
+
+@pytest.mark.parametrize("path", ["missing", "loop", "file/below"])
+def test_the_path_is_not_found_when_it_would_be_allowed_but_is_not_there(root: Path, path: str):
+    os.symlink("loop", root / "loop")
+    (root / "file").touch()
+    with pytest.raises(EngineError) as caught:
+        resolve_below(root / path, [root])
+    assert caught.value.code == "site_not_found"
+    assert caught.value.permanent
