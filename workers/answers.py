@@ -48,7 +48,7 @@ def inspect_site(
         identity = read_identity(open_database(spec), spec.table_prefix)
         url, title = identity.home or identity.site_url, identity.name
     except EngineError as error:
-        problems.append(f"{error.message} {error.hint}".strip())
+        problems.append(error.sentences())
     return {
         **_brief(inspection),
         "wp_config_path": str(inspection.config.path),
@@ -66,8 +66,7 @@ def test_storage(storage_id: int) -> dict[str, Any]:
     try:
         capabilities = asdict(open_store(storage.type, storage.full_config()).probe())
     except EngineError as error:
-        said = f"{error.message} {error.hint}".strip()
-        storages.record_test(storage_id=storage_id, capabilities=None, error=said)
+        storages.record_test(storage_id=storage_id, capabilities=None, error=error.sentences())
         raise
     storages.record_test(storage_id=storage_id, capabilities=capabilities, error="")
     return {"capabilities": capabilities}

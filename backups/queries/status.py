@@ -87,7 +87,9 @@ def _message(job: Job, current: Stage | None, stages_total: int) -> str:
 def _error(job: Job) -> str | None:
     if not job.error_message:
         return None
-    return f"{job.error_message} {job.error_hint}".strip()
+    message = job.error_message
+    message = message if message[-1] in ".!?" else f"{message}."
+    return f"{message} {job.error_hint}".strip()
 
 
 def _eta_seconds(job: Job) -> int | None:

@@ -23,6 +23,11 @@ class EngineError(Exception):
         if code is not None:
             self.code = code
 
+    def sentences(self) -> str:
+        """Return message and hint as a person reads them, one after the other."""
+        message = self.message if self.message[-1:] in ".!?" else f"{self.message}."
+        return f"{message} {self.hint}".strip()
+
 
 class InterruptedWork(BaseException):
     """The attempt must end now: not a failure of the work, so `except Exception` lets it pass."""

@@ -53,9 +53,10 @@ class Command(BaseCommand):
         try:
             with opened(options["bundle"]) as source:
                 actions[options["what"]](source, options)
-        except (EngineError, SecretUnreadableError) as error:
-            hint = getattr(error, "hint", "")
-            raise CommandError(f"{error.message} {hint}".strip()) from error
+        except EngineError as error:
+            raise CommandError(error.sentences()) from error
+        except SecretUnreadableError as error:
+            raise CommandError(error.message) from error
         except BrokenPipeError:
             # Somebody reads only the beginning, as `head` does.
             sys.stderr.close()
