@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from panel.env import BASE_DIRECTORY, read_environment
+from panel.env import read_environment
 
 ENVIRONMENT = read_environment()
 
@@ -22,8 +22,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIRECTORY / "staticfiles"
 LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "panel.errors.csrf_failure"
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -113,6 +113,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Self-hosted backup cluster for web sites.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["backups.api.urls.hide_second_spellings"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {"JobStateEnum": "backups.states.JobState"},
@@ -168,7 +169,14 @@ LOGGING: dict[str, Any] = {
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"mask_links": {"()": "panel.logs.MaskLinks"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["mask_links"],
+        },
+    },
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
     "loggers": {
         # botocore logs whole requests, signatures included, below WARNING.
@@ -176,5 +184,8 @@ LOGGING: dict[str, Any] = {
         "boto3": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
         "s3transfer": {"level": "WARNING"},
+        # Through our own handler, which masks; uvicorn's would print links as they are.
+        "uvicorn": {"handlers": [], "propagate": True},
+        "uvicorn.access": {"handlers": [], "propagate": True},
     },
 }

@@ -1,6 +1,31 @@
 """Every route."""
 
-from django.contrib import admin
-from django.urls import path
+from __future__ import annotations
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from backups.api.urls import both
+from panel.accounts.views import Me
+from panel.health import health, live
+from panel.home import home
+
+urlpatterns = [
+    path("", home, name="home"),
+    *both("health", health, "health"),
+    *both("health/live", live, "health-live"),
+    path("admin/", admin.site.urls),
+    path("api-auth/", include("rest_framework.urls")),
+    *both("docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
+    *both("api/schema/", SpectacularAPIView.as_view(), "schema"),
+    path("api/auth/", include("panel.accounts.urls")),
+    path("api/v1/auth/", include(("panel.accounts.urls", "accounts"), namespace="v1-auth")),
+    *both("api/v1/users/me", Me.as_view(), "users-me"),
+    path("api/v1/", include("backups.api.urls")),
+]
+
+handler400 = "panel.errors.bad_request"
+handler403 = "panel.errors.permission_denied"
+handler404 = "panel.errors.not_found"
+handler500 = "panel.errors.server_error"

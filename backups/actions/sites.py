@@ -49,6 +49,8 @@ def create_site(*, node: Node, **fields: Any) -> Site:  # noqa: ANN401
 
 def change_site(*, site: Site, **changes: Any) -> Site:  # noqa: ANN401
     """Change a site. Raises as `create_site`, and `InUseError` for its source during a job."""
+    if "wp_path" in changes:
+        changes["wp_path"] = str(PurePosixPath(changes["wp_path"]))
     with transaction.atomic():
         # The row's lock also holds back the start of a job, which refers to it.
         locked = Site.objects.select_for_update().get(pk=site.pk)

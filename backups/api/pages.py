@@ -30,7 +30,7 @@ class SkipLimit(BasePagination):
 
     def paginate_queryset(
         self,
-        queryset: Any,
+        queryset: Any,  # noqa: ANN401
         request: Request,
         view: APIView | None = None,
     ) -> list[Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny
@@ -60,38 +62,39 @@ class BackupStatusView(GenericAPIView[Any]):
         return Response(StatusBody(backup_status(site, newest_job(site))).data)
 
 
+class LogQuery(PageQuery):
+    """Which part of which job's log is wanted; a page of it is long, since lines are short."""
+
+    job_id = serializers.UUIDField(required=False, help_text="Another than the newest.")
+    limit = serializers.IntegerField(min_value=1, max_value=10_000, default=1000)
+
+
 class BackupLogs(GenericAPIView[Any]):
     """What happened during a job, oldest line first."""
 
     serializer_class = LogBody
 
-    @extend_schema(
-        parameters=[
-            OpenApiParameter("job_id", str, description="Another than the newest."),
-            PageQuery,
-        ],
-        responses=LogBody,
-    )
+    @extend_schema(parameters=[LogQuery], responses=LogBody)
     def get(self, request: Request, site_id: int) -> Response:
         """Return the log of the newest job, or of the one that `job_id` names."""
         site = visible_site(request, site_id)
-        page = PageQuery(data=request.query_params)
-        page.is_valid(raise_exception=True)
-        job = self._job(site, request.query_params.get("job_id"))
+        query = LogQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        job = self._job(site, query.validated_data.get("job_id"))
         if job is None:
             return Response({"job_id": None, "logs": [], "total": 0})
         lines = log_of(job)
-        skip, limit = page.validated_data["skip"], page.validated_data["limit"]
+        skip, limit = query.validated_data["skip"], query.validated_data["limit"]
         logs = LogLine(lines[skip : skip + limit], many=True).data
         return Response({"job_id": str(job.pk), "logs": logs, "total": lines.count()})
 
-    def _job(self, site: Site, wanted: str | None) -> Job | None:
+    def _job(self, site: Site, wanted: UUID | None) -> Job | None:
         if wanted is None:
             return newest_job(site)
-        try:
-            return Job.objects.get(site=site, pk=wanted)
-        except (Job.DoesNotExist, ValueError, TypeError) as error:
-            raise NotFound(f"{site.name} has no job {wanted[:36]}.") from error
+        job = Job.objects.filter(site=site, pk=wanted).first()
+        if job is None:
+            raise NotFound(f"{site.name} has no job {wanted}.")
+        return job
 
 
 class DaemonHealth(GenericAPIView[Any]):

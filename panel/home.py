@@ -1,0 +1,25 @@
+"""The front door: a browser goes to the admin, a program gets the addresses."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.shortcuts import redirect
+
+
+def home(request: HttpRequest) -> HttpResponseBase:
+    """Return name, version and links."""
+    if request.get_preferred_type(["application/json", "text/html"]) == "text/html":
+        return redirect("admin:index")
+    links = {
+        "sites": "/api/v1/sites/",
+        "docs": "/docs",
+        "schema": "/api/schema/",
+        "health": "/health",
+        "admin": "/admin/",
+    }
+    spectacular = settings.SPECTACULAR_SETTINGS
+    body = {"name": spectacular["TITLE"], "version": spectacular["VERSION"], "links": links}
+    return JsonResponse(
+        {**body, "links": {name: request.build_absolute_uri(path) for name, path in links.items()}}
+    )
