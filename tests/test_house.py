@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 from django.core.management import get_commands
 
 from backups import registry
@@ -205,6 +206,22 @@ def test_nothing_tracked_names_somebodys_machine() -> None:
     )
     found = [name for name in _tracked() if home.search((ROOT / name).read_bytes())]
     assert [name for name in found if name != _name(Path(__file__))] == []
+
+
+def test_the_compose_file_is_one_and_sets_only_what_is_read() -> None:
+    script = Path(sys.executable).with_name("check-jsonschema")
+    argv = [str(script), "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert {"redis", "panel", "coordinator", "worker"} <= set(compose["services"])
+    for service in compose["services"].values():
+        names = {name for name in service["environment"] if name.startswith("HOLDFAST_")}
+        assert names <= _variables_read()
+    commands = " ".join(str(service["command"]) for service in compose["services"].values())
+    assert {"migrate", "coordinator", "node", "worker"} <= set(get_commands()) & set(
+        re.findall(r"\w+", commands)
+    )
 
 
 def test_no_migration_is_missing() -> None:
