@@ -191,7 +191,8 @@ def _check_prefix(prefix: str) -> None:
     try:
         checked_key(prefix.strip("/"))
     except EngineError as error:
-        raise ConfigInvalid("prefix", error.message, hint=error.hint) from error
+        message = f"The storage's prefix cannot be used as it is: {error.message}"
+        raise ConfigInvalid("prefix", message, hint="A path such as backups/web.") from error
 
 
 def _check_pem(pem: str) -> None:
