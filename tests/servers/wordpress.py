@@ -44,6 +44,23 @@ if ( ! defined( 'ABSPATH' ) ) {{
 require_once ABSPATH . 'wp-settings.php';
 """
 
+# Debian's package comes without a theme, so the site has one of its own, as many have.
+_THEME = {
+    "style.css": "/*\nTheme Name: Holdfast Test\nVersion: 1.0\n*/\nbody { color: #123 }\n",
+    "functions.php": "<?php\nadd_theme_support( 'post-thumbnails' );\nadd_theme_support( 'title-tag' );\n",
+    "index.php": """<!DOCTYPE html>
+<html <?php language_attributes(); ?>><head><meta charset="<?php bloginfo( 'charset' ); ?>">
+<?php wp_head(); ?></head><body <?php body_class(); ?>>
+<h1><?php bloginfo( 'name' ); ?></h1>
+<?php while ( have_posts() ) : the_post(); ?>
+<article <?php post_class(); ?>><h2><a href="<?php the_permalink(); ?>"><?php the_title(); ?></a></h2>
+<?php the_post_thumbnail( 'full' ); the_date(); the_author(); the_content(); comments_template(); ?>
+</article>
+<?php endwhile; the_posts_pagination(); wp_footer(); ?></body></html>
+""",
+    "comments.php": "<?php wp_list_comments(); comment_form();\n",
+}
+
 # Fills the site through WordPress's own functions; the image is made by PHP, byte by byte.
 _CONTENT = r"""<?php
 $_SERVER['HTTP_HOST'] = '%(host)s';
@@ -55,6 +72,8 @@ function must($result) {
     if (is_wp_error($result)) { fwrite(STDERR, $result->get_error_message()); exit(1); }
     return $result;
 }
+switch_theme('holdfast-test');
+add_theme_support('post-thumbnails');
 $png = base64_decode(
     'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
 );
@@ -186,6 +205,10 @@ def install_wordpress(root: Path, server: MariaDBServer) -> WordPressSite:
     copy_core(root)
     shutil.copytree(PACKAGE / "wp-content", root / "wp-content", ignore_dangling_symlinks=True)
     (root / "wp-content" / "uploads").mkdir(exist_ok=True)
+    theme = root / "wp-content" / "themes" / "holdfast-test"
+    theme.mkdir()
+    for name, text in _THEME.items():
+        (theme / name).write_text(text, encoding="utf-8")
     database = server.create_database()
     password = server.password.replace("\\", "\\\\").replace("'", "\\'")
     config = _CONFIG.format(

@@ -33,7 +33,8 @@ from workers.engine.process import ProcessFailed, find_program, run
 CONNECT_SECONDS = 20
 
 
-# From MariaDB's "Error Codes" and MySQL's "Error Message Reference"; 2000 and up are the client's.
+# From MariaDB's "Error Codes" and MySQL's "Error Message Reference"; those from 2000 on are the
+# client's, those below 200 the storage engines'.
 _NUMBERS = {
     REFUSED: (1044, 1045, 1130, 1698, 1820, 1862, 4151),
     UNKNOWN: (1049,),
@@ -42,7 +43,25 @@ _NUMBERS = {
     LOST: (1053, 1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 2006, 2012, 2013, 2055),
     BUSY: (1040, 1203, 1205, 1213, 1226),
     CHANGED: (1051, 1146, 1412),
-    DAMAGED: (1033, 1034, 1035, 1194, 1195, 1286, 1712, 1877, 1932),
+    DAMAGED: (
+        126,
+        127,
+        130,
+        134,
+        135,
+        136,
+        144,
+        145,
+        1033,
+        1034,
+        1035,
+        1194,
+        1195,
+        1286,
+        1712,
+        1877,
+        1932,
+    ),
     PLUGIN: (1251, 1275, 2054, 2059, 2061),
     PACKET: (1153, 2020),
 }
@@ -59,7 +78,8 @@ ssl-verify-server-cert=0
 connect-timeout={seconds}
 """
 
-_NUMBER = re.compile(r"\b(?:ERROR|error:?) (\d{4})\b", re.IGNORECASE)
+# The client writes "ERROR 1045 (28000): …", the dump tools "Got error: 1045: …" or "… (1142)".
+_NUMBER = re.compile(r"\b(?:error:?) (\d{3,4})\b|\((\d{3,4})\)$", re.IGNORECASE | re.MULTILINE)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "0": "\0", "r": "\r"}
 
@@ -67,7 +87,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "0": "\0", "r": "\r"}
 def error_number(stderr: str) -> int | None:
     """Return the first error number that a client names, None if it names none."""
     found = _NUMBER.search(stderr)
-    return int(found[1]) if found else None
+    return int(found[1] or found[2]) if found else None
 
 
 def explain(failure: ProcessFailed, doing: str) -> EngineError:

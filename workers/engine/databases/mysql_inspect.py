@@ -35,6 +35,7 @@ def inspect(client: MySQLClient) -> Inspection:
         for name, reason in broken.items()
     ]
     warnings += _untransactional(client, tables)
+    warnings += _imprecise(client)
     arguments, refusals = _readable_code(client)
     return Inspection(version, tables, _definitions(client, broken), arguments, warnings + refusals)
 
@@ -63,9 +64,27 @@ def _untransactional(client: MySQLClient, tables: tuple[TableEstimate, ...]) -> 
     return [
         f"{len(names)} tables are of a kind without transactions. Each is whole in the dump, but"
         " not of the same moment as the others; ALTER TABLE … ENGINE=InnoDB changes that: "
-        + ", ".join(names[:20])
-        + (", …" if len(names) > 20 else "")
+        + _listed(names)
     ]
+
+
+def _imprecise(client: MySQLClient) -> list[str]:
+    """Return a warning for columns whose values the server does not write out exactly."""
+    rows = client.query(
+        "SELECT CONCAT(c.TABLE_NAME, '.', c.COLUMN_NAME) FROM information_schema.COLUMNS c"
+        " JOIN information_schema.TABLES t USING (TABLE_SCHEMA, TABLE_NAME) WHERE"
+        " c.TABLE_SCHEMA = DATABASE() AND c.DATA_TYPE = 'float' AND t.TABLE_TYPE = 'BASE TABLE'"
+    )
+    if not rows:
+        return []
+    return [
+        "The server writes values of type FLOAT with 6 digits, so a restore may round them"
+        " (DOUBLE is exact): " + _listed([name for (name,) in rows])
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
 
 
 def _broken_views(client: MySQLClient, views: list[str]) -> dict[str, str]:
@@ -121,7 +140,7 @@ def _readable_code(client: MySQLClient) -> tuple[tuple[str, ...], list[str]]:
         " AND ROUTINE_DEFINITION IS NULL"
     )
     if rows:
-        names = ", ".join(name for (name,) in rows[:20])
+        names = _listed([name for (name,) in rows])
         warnings.append(
             f"The user may not read the routines {names}, so no routine is in the dump:"
             " grant SELECT on mysql.proc (MariaDB) or SHOW_ROUTINE (MySQL)."

@@ -148,33 +148,41 @@ def _copy(source: sqlite3.Connection, snapshot: Path, check: Callable[[], None])
     """Copy the database as it is at one moment into `snapshot`."""
     [(journal,)] = source.execute("PRAGMA journal_mode")
     [(page_bytes,)] = source.execute("PRAGMA page_size")
-    restarts = 0
-    left = -1
+    if journal == "wal":
+        # Readers and writers do not meet here, so the whole copy may see one moment.
+        source.execute("BEGIN")
+        source.execute("SELECT 1 FROM sqlite_master").fetchone()
+    try:
+        _backup(source, snapshot, max(1, STEP_BYTES // page_bytes), check)
+    except _Restarted:
+        snapshot.unlink()
+        _backup(source, snapshot, -1, check)
+    if source.in_transaction:
+        source.execute("ROLLBACK")
+
+
+def _backup(
+    source: sqlite3.Connection, snapshot: Path, pages: int, check: Callable[[], None]
+) -> None:
+    """Copy in steps of `pages` (-1: all at once); SQLite begins again when another writes between.
+
+    Raises `_Restarted` when it did so more than `RESTARTS` times.
+    """
+    restarts, left = 0, -1
 
     def progress(_status: int, remaining: int, _total: int) -> None:
         nonlocal restarts, left
         check()
         restarts += remaining > left >= 0
         left = remaining
-        if restarts > RESTARTS:
+        if restarts > RESTARTS and pages > 0:
             raise _Restarted
 
     with contextlib.closing(sqlite3.connect(snapshot)) as target:
         # The snapshot is written once and thrown away: nothing to keep safe from a power cut.
         target.execute("PRAGMA synchronous = OFF")
         target.execute("PRAGMA journal_mode = OFF")
-        if journal == "wal":
-            # Readers and writers do not meet here, so the whole copy may see one moment.
-            source.execute("BEGIN")
-            source.execute("SELECT 1 FROM sqlite_master").fetchone()
-        pages = max(1, STEP_BYTES // page_bytes)
-        try:
-            source.backup(target, pages=pages, progress=progress, sleep=0.05)
-        except _Restarted:
-            check()
-            source.backup(target, pages=-1, progress=lambda *_: check(), sleep=0.05)
-        if source.in_transaction:
-            source.execute("ROLLBACK")
+        source.backup(target, pages=pages, progress=progress, sleep=0.05)
 
 
 def _prove(connection: sqlite3.Connection, path: Path) -> None:

@@ -79,13 +79,13 @@ def _text(value: str, encoding: str) -> str:
 def _real(value: float) -> str:
     """Return a real exactly, whatever the reading SQLite's decimal conversion is like.
 
-    Those before 3.47 do not round every decimal correctly. Up to 15 digits with a small exponent
-    need one rounding only and are right everywhere; others are written as an integer below 2^53
-    and powers of two, where no step rounds.
+    Those before 3.47 round a few decimals wrongly, even short ones (-569763563.652888). So whole
+    numbers are written as decimals, and others as an integer below 2^53 and powers of two, where
+    no step rounds.
     """
     if math.isinf(value):
         return "9e999" if value > 0 else "-9e999"
-    if float(f"{value:.15g}") == value and (value == 0 or 1e-7 <= abs(value) < 1e15):
+    if value.is_integer() and abs(value) < 1e15:
         return repr(value)
     fraction, exponent = math.frexp(value)
     factors = f"{int(fraction * 2**53)}.0"
