@@ -23,6 +23,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "static/"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/api/v1/sites/"
 CSRF_FAILURE_VIEW = "panel.errors.csrf_failure"
 
 INSTALLED_APPS = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
+from backups.errors import InUseError
 from backups.models import Node, Worker
 
 
@@ -34,6 +36,28 @@ def set_allowed_roots(*, node: Node, allowed_roots: Sequence[str]) -> Node:
     node.full_clean()
     node.save(update_fields=["allowed_roots"])
     return node
+
+
+def change_node(*, node: Node, **changes: Any) -> Node:  # noqa: ANN401
+    """Change a node's settings; raises Django's `ValidationError` for a value that cannot be.
+
+    Only what is named is written: workers write their readings to the same row.
+    """
+    for name, value in changes.items():
+        setattr(node, name, value)
+    node.full_clean()
+    if changes:
+        node.save(update_fields=list(changes))
+    return node
+
+
+def delete_node(*, node: Node) -> None:
+    """Remove a node; raises `InUseError` while it has sites or jobs."""
+    with transaction.atomic():
+        locked = Node.objects.select_for_update().get(pk=node.pk)
+        if locked.sites.exists() or locked.jobs.exists():
+            raise InUseError(f"{locked} has sites or jobs; move or remove its sites first.")
+        locked.delete()
 
 
 def record_heartbeat(

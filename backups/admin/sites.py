@@ -1,0 +1,135 @@
+"""Sites: set up here, and backed up at once with an action on the list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from backups.actions import jobs, sites
+from backups.admin.base import DomainAdmin, adopt, changed_values
+from backups.errors import DomainError, InvalidFieldError
+from backups.models import Site
+from backups.queries import sites_visible_to, sites_with_usage
+from backups.states import OUTSIDE, JobState
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Site]
+else:
+    _ModelForm = forms.ModelForm
+
+
+class SiteForm(_ModelForm):
+    """A site. Its password goes in and never comes out."""
+
+    db_password = forms.CharField(
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
+        help_text="Empty keeps the one that is stored.",
+    )
+
+    class Meta:
+        model = Site
+        fields = "__all__"
+
+    def clean(self) -> dict[str, Any]:
+        """Check the paths against the node's roots, beside their fields."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        node = cleaned.get("node")
+        for field in ("wp_path", "wp_config_path"):
+            path = cleaned.get(field)
+            if node is None or not path:
+                continue
+            try:
+                sites.require_below(path, node.allowed_roots, field=field, node=node)
+            except InvalidFieldError as error:
+                self.add_error(field, error.message)
+        return cleaned
+
+
+@admin.register(Site)
+class SiteAdmin(DomainAdmin):
+    """See the module."""
+
+    form = SiteForm
+    list_display = ("name", "node", "status", "last_backup", "backup_count", "storage", "wp_path")
+    list_filter = ("node", "storage", "db_engine")
+    search_fields = ("name", "url", "wp_path")
+    readonly_fields = ("uuid", "password_is_set", "created_at")
+    filter_horizontal = ("admins",)
+    actions = ("back_up",)
+    fieldsets = (
+        (None, {"fields": ("name", "url", "node", "wp_path", "wp_config_path", "excludes")}),
+        (
+            "Database",
+            {
+                "description": "Leave the engine empty to go by wp-config.php at each backup.",
+                "fields": ("db_engine", "db_name", "db_host", "db_port", "db_user",
+                           "db_password", "password_is_set"),
+            },
+        ),
+        ("Storage", {"fields": ("storage",)}),
+        ("People", {"fields": ("admins",)}),
+        ("Record", {"fields": ("uuid", "created_at")}),
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
+        """Return the visible sites and what they use."""
+        user: Any = request.user
+        return sites_with_usage(sites_visible_to(user))
+
+    @admin.display(description="newest job")
+    def status(self, site: Any) -> str:  # noqa: ANN401
+        return OUTSIDE[JobState(site.newest_state)] if site.newest_state else "none"
+
+    @admin.display(description="last backup", ordering="last_backup")
+    def last_backup(self, site: Any) -> Any:  # noqa: ANN401
+        return site.last_backup
+
+    @admin.display(description="backups", ordering="backup_count")
+    def backup_count(self, site: Any) -> int:  # noqa: ANN401
+        return int(site.backup_count)
+
+    @admin.display(boolean=True, description="password stored")
+    def password_is_set(self, site: Any) -> bool:  # noqa: ANN401
+        return bool(getattr(site, "db_password_set", False))
+
+    @admin.action(description="Back up selected sites", permissions=["change"])
+    def back_up(self, request: HttpRequest, queryset: QuerySet[Site]) -> None:
+        """Start a backup of each; what is refused is said, and holds back nothing else."""
+        started = 0
+        user: Any = request.user
+        for site in queryset:
+            try:
+                jobs.start_backup(site=site, requested_by=user, trigger="admin")
+                started += 1
+            except DomainError as error:
+                self.message_user(request, error.message, messages.WARNING)
+        if started:
+            self.message_user(request, f"{started} backups started.", messages.SUCCESS)
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Site,
+        form: forms.ModelForm[Any],
+        change: bool,
+    ) -> None:
+        values = changed_values(form)
+        if not values.get("db_password"):
+            values.pop("db_password", None)
+        if change:
+            sites.change_site(site=obj, **values)
+            return
+        adopt(obj, sites.create_site(**{"node": obj.node, **values}))
+
+    def delete_model(self, request: HttpRequest, obj: Site) -> None:
+        sites.delete_site(site=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Site]) -> None:
+        for site in queryset:
+            sites.delete_site(site=site)

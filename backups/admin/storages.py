@@ -1,0 +1,90 @@
+"""Storages. Secrets are written here and never shown."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from backups.actions import storages
+from backups.admin.base import DomainAdmin, adopt
+from backups.models import Storage
+from backups.queries import may_manage_storage
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Storage]
+else:
+    _ModelForm = forms.ModelForm
+
+
+class StorageForm(_ModelForm):
+    """A storage: what may be read, and secrets to add or replace."""
+
+    new_secrets = forms.CharField(
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
+        help_text='As JSON: {"secret_access_key": "…"}. Empty keeps what is stored.',
+    )
+
+    class Meta:
+        model = Storage
+        fields = ("name", "type", "is_default", "config")
+
+    def clean_new_secrets(self) -> dict[str, Any]:
+        """Return the secrets as an object."""
+        text = self.cleaned_data["new_secrets"]
+        try:
+            secrets = json.loads(text or "{}")
+        except ValueError:
+            secrets = None
+        if not isinstance(secrets, dict):
+            raise forms.ValidationError('Give a JSON object, as {"secret_access_key": "…"}.')
+        return secrets
+
+
+@admin.register(Storage)
+class StorageAdmin(DomainAdmin):
+    """See the module."""
+
+    form = StorageForm
+    list_display = ("name", "type", "is_default", "tested_at", "test_error")
+    list_filter = ("type", "is_default")
+    search_fields = ("name",)
+    readonly_fields = ("secrets_set", "capabilities", "tested_at", "test_error", "created_at")
+    fields = ("name", "type", "is_default", "config", "new_secrets", *readonly_fields)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Storage]:
+        """Return the storages for whoever manages them."""
+        user: Any = request.user
+        storages_ = super().get_queryset(request).defer("secrets")
+        return storages_ if may_manage_storage(user) else storages_.none()
+
+    @admin.display(description="secrets stored")
+    def secrets_set(self, storage: Storage) -> str:
+        return ", ".join(sorted(storage.secrets or {})) or "none"
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Storage,
+        form: forms.ModelForm[Any],
+        change: bool,
+    ) -> None:
+        values = {name: form.cleaned_data[name] for name in ("name", "type", "is_default")}
+        config = {**(form.cleaned_data["config"] or {}), **form.cleaned_data["new_secrets"]}
+        if change:
+            storages.change_storage(storage=obj, config=config, **values)
+            return
+        adopt(obj, storages.create_storage(config=config, **values))
+
+    def delete_model(self, request: HttpRequest, obj: Storage) -> None:
+        storages.delete_storage(storage=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Storage]) -> None:
+        for storage in queryset:
+            storages.delete_storage(storage=storage)
