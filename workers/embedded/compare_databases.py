@@ -34,7 +34,8 @@ def load_dump(dump: Path, database: Path) -> None:
 def compare_databases(source: Path, restored: Path) -> DatabaseComparison:
     """Compare schema and every row of two SQLite files; neither is written to.
 
-    Values count as equal only with the same type: text and a blob of the same bytes differ.
+    Values count as equal only with the same type: text and a blob of the same bytes differ. White
+    space at a definition's end does not count: SQLite keeps what stood before the semicolon.
     """
     with (
         contextlib.closing(_open(source)) as before,
@@ -67,9 +68,12 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _schema(connection: sqlite3.Connection) -> dict[tuple[str, str], object]:
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_master")
-    return {(kind[1].decode(), name[1].decode("utf-8", "replace")): sql for kind, name, sql in rows}
+def _schema(connection: sqlite3.Connection) -> dict[tuple[str, str], bytes]:
+    rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master")
+    return {
+        (kind[1].decode(), name[1].decode("utf-8", "replace")): sql[1].rstrip()
+        for kind, name, sql in rows
+    }
 
 
 def _compare_table(
