@@ -47,13 +47,17 @@ require_once ABSPATH . 'wp-settings.php';
 # Debian's package comes without a theme, so the site has one of its own, as many have.
 _THEME = {
     "style.css": "/*\nTheme Name: Holdfast Test\nVersion: 1.0\n*/\nbody { color: #123 }\n",
-    "functions.php": "<?php\nadd_theme_support( 'post-thumbnails' );\nadd_theme_support( 'title-tag' );\n",
+    "functions.php": """<?php
+add_theme_support( 'post-thumbnails' );
+add_theme_support( 'title-tag' );
+""",
     "index.php": """<!DOCTYPE html>
 <html <?php language_attributes(); ?>><head><meta charset="<?php bloginfo( 'charset' ); ?>">
 <?php wp_head(); ?></head><body <?php body_class(); ?>>
 <h1><?php bloginfo( 'name' ); ?></h1>
 <?php while ( have_posts() ) : the_post(); ?>
-<article <?php post_class(); ?>><h2><a href="<?php the_permalink(); ?>"><?php the_title(); ?></a></h2>
+<article <?php post_class(); ?>>
+<h2><a href="<?php the_permalink(); ?>"><?php the_title(); ?></a></h2>
 <?php the_post_thumbnail( 'full' ); the_date(); the_author(); the_content(); comments_template(); ?>
 </article>
 <?php endwhile; the_posts_pagination(); wp_footer(); ?></body></html>
@@ -91,7 +95,9 @@ for ($number = 1; $number <= 12; $number++) {
     ));
     set_post_thumbnail($post, $media);
     wp_insert_comment(['comment_post_ID' => $post, 'comment_content' => 'seen 👀',
-        'comment_author' => "O'Reader", 'comment_approved' => 1]);
+        'comment_author' => "O'Reader",
+        // Without an address WordPress takes the avatar from a server picked at random.
+        'comment_author_email' => 'reader@holdfast.example', 'comment_approved' => 1]);
 }
 $upload = wp_upload_bits('blob.txt', null, random_bytes(300000));
 if ($upload['error']) { fwrite(STDERR, $upload['error']); exit(1); }

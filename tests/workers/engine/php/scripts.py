@@ -182,7 +182,7 @@ class Writer:
                 f"if ({condition}) {{\n{one}\n}} else {{\n{two}\n}}",
                 f"if ({condition}) {{\n{one}\n}} else if ({other}) {{\n{two}\n}}",
                 f"if ({condition}):\n{one}\nelseif ({other}):\n{two}\nelse:\n{one}\nendif;",
-                f"switch ({condition}) {{ case 'there': {one} break; case 0: {two} default: {one}}}",
+                f"switch ({condition}) {{ case 'there': {one} break; case 0: {two} default:{one}}}",
                 f"switch ({condition}): case 1: {{ {one} }} default: {two} endswitch;",
                 f"foreach (['x' => 1, 'y' => {condition}] as $a => $b) {{ {one} }}",
                 f"foreach (explode(',', {condition}) as $b): {one} break; endforeach;",
@@ -191,7 +191,7 @@ class Writer:
                 f"do {{ {one} }} while (false);",
                 f"try {{ {one} }} catch (Exception | Error $_e) {{ {two} }} finally {{ {two} }}",
                 f"(function () {{ {one} }})();",
-                f"function {name}($a, $b = 'x') {{ global $table_prefix; {one} return {condition};}}"
+                f"function {name}($a, $b = 'x') {{ global $table_prefix;{one} return {condition};}}"
                 f"\n$b = {name}({other});",
                 f"class {name} {{ public $x = 1; function f() {{ {one} }} }}",
             ]

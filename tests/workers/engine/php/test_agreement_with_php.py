@@ -16,7 +16,7 @@ from workers.engine.php.values import Unknown
 
 SEEDS = st.integers(0, 2**64)
 MANY = settings(
-    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

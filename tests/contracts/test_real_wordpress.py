@@ -1,0 +1,180 @@
+"""A real WordPress survives: backed up, restored with tar and the database's client alone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.servers.mariadb import MariaDBServer
+from tests.servers.wordpress import (
+    EMOJI,
+    PREFIX,
+    TITLE,
+    WordPressServer,
+    WordPressSite,
+    copy_core,
+    give_to_php,
+    wordpress_directory,
+)
+from workers.engine.bundle import TreeRoot, seal, write_dump, write_tree
+from workers.engine.databases import open_database
+from workers.engine.excludes import Excludes
+from workers.engine.progress import SilentReporter
+from workers.engine.scan import scan
+from workers.engine.wordpress import (
+    SiteInspection,
+    database_spec,
+    inspect_site,
+    read_site_identity,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def inspection(wordpress_site: WordPressSite) -> SiteInspection:
+    root = wordpress_site.root
+    return inspect_site(root, allowed_roots=[root.parent])
+
+
+def test_it_is_complete_when_it_is_inspected(inspection: SiteInspection, wordpress_site):
+    assert inspection.is_complete
+    assert inspection.problems == ()
+    assert inspection.db_name == wordpress_site.database
+    assert inspection.config is not None
+    assert inspection.config.table_prefix == PREFIX
+    assert re.fullmatch(r"\d+\.\d+(\.\d+)?", inspection.wordpress_version or "")
+
+
+def test_it_is_the_only_one_found_when_its_folder_is_scanned(wordpress_site: WordPressSite):
+    parent = wordpress_site.root.parent
+    assert [site.path for site in scan(parent, allowed_roots=[parent])] == [wordpress_site.root]
+
+
+def test_it_says_its_name_and_url_when_it_is_asked(inspection: SiteInspection):
+    assert inspection.config is not None
+    database = open_database(database_spec(inspection.config))
+    identity = read_site_identity(database, inspection.config.table_prefix or "")
+    assert identity.site_url == "http://holdfast.example"
+    assert identity.home == identity.site_url
+    assert identity.name == TITLE.replace("&", "&amp;")
+    assert identity.database_version.isdigit()
+
+
+def back_up(inspection: SiteInspection, work: Path) -> Path:
+    """Return one file: the bundle of the site as the engine makes it."""
+    assert inspection.config is not None
+    assert inspection.content_directory is not None
+    reporter = SilentReporter()
+    parts = [work / "dump", work / "tree", work / "seal", work / "scratch"]
+    for part in parts:
+        part.mkdir(mode=0o700)
+    database = open_database(database_spec(inspection.config))
+    with database.dump(scratch_directory=str(parts[3])) as dump:
+        write_dump(parts[0], dump, modified_at_ns=time.time_ns(), reporter=reporter)
+        assert dump.facts().tables[f"{PREFIX}posts"]
+    roots = [
+        TreeRoot(inspection.config.path, "wp-config.php"),
+        TreeRoot(inspection.content_directory, "wp-content"),
+    ]
+    write_tree(parts[1], roots, excludes=Excludes(), reporter=reporter)
+    sealed = seal(parts[2], parts[:2], facts={"site": "holdfast.example"}, reporter=reporter)
+    assert reporter.warnings == []
+    bundle = work / "site.tar.zst"
+    with bundle.open("wb") as whole:
+        for segment in sealed.paths:
+            with segment.open("rb") as piece:
+                shutil.copyfileobj(piece, whole)
+    return bundle
+
+
+def restore(bundle: Path, root: Path, server: MariaDBServer) -> str:
+    """Restore with `tar` and the database's client only; return the new database's name.
+
+    WordPress's own files come from the package, as they would from a download. What a person edits
+    by hand is the database's name, since the old one still exists.
+    """
+    copy_core(root)
+    subprocess.run(["tar", "--zstd", "-xf", str(bundle), "-C", str(root)], check=True)
+    database = server.create_database()
+    with (root / "database.sql").open("rb") as dump:
+        subprocess.run([*server.client_argv, database], stdin=dump, check=True)
+    config = root / "wp-config.php"
+    edited, count = re.subn(
+        r"(define\( 'DB_NAME', ')[^']*", rf"\g<1>{database}", config.read_text("utf-8")
+    )
+    assert count == 1
+    config.write_text(edited, "utf-8")
+    give_to_php(root)
+    return database
+
+
+@pytest.fixture
+def restored(
+    inspection: SiteInspection, mariadb_server: MariaDBServer, tmp_path: Path
+) -> Iterator[tuple[Path, str]]:
+    with ExitStack() as stack:
+        root = stack.enter_context(wordpress_directory()) / "restored"
+        yield root, restore(back_up(inspection, tmp_path), root, mariadb_server)
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Return mode, time of change in ns and content of every file, by its path."""
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+            path.read_bytes(),
+        )
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def checksums(server: MariaDBServer, database: str) -> str:
+    """Return the checksum of every table, without the database's name."""
+    names = server.execute("SHOW TABLES", database).split()
+    assert len(names) == 12
+    listed = ", ".join(f"`{name}`" for name in names)
+    return server.execute(f"CHECKSUM TABLE {listed} EXTENDED", database).replace(database, "")
+
+
+def pages_of(root: Path) -> list[str | bytes]:
+    with WordPressServer(root) as web:
+        front = web.get("/")
+        images = re.findall(r"http://holdfast\.example(/wp-content/uploads/[^\"' ]+\.png)", front)
+        assert images
+        return [
+            front,
+            web.get("/?p=4"),
+            web.get("/?feed=rss2"),
+            web.get_bytes(images[0]),
+        ]
+
+
+def test_the_front_page_answers_the_same_when_the_site_is_restored_elsewhere(
+    restored: tuple[Path, str], wordpress_site: WordPressSite, mariadb_server: MariaDBServer
+):
+    root, database = restored
+    before = checksums(mariadb_server, wordpress_site.database)
+    assert checksums(mariadb_server, database) == before
+    assert contents(root / "wp-content") == contents(wordpress_site.root / "wp-content")
+    assert database != wordpress_site.database
+
+    original = pages_of(wordpress_site.root)
+    assert EMOJI in original[0]
+    mariadb_server.execute(f"RENAME TABLE {PREFIX}posts TO {PREFIX}hidden", wordpress_site.database)
+    try:
+        # The restored site lives from its own database: the old one is unusable meanwhile.
+        assert pages_of(root) == original
+    finally:
+        mariadb_server.execute(
+            f"RENAME TABLE {PREFIX}hidden TO {PREFIX}posts", wordpress_site.database
+        )
