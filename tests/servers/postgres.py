@@ -8,10 +8,11 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.servers import Daemon, free_port, server_directory, unprivileged_user
@@ -123,8 +124,13 @@ class PostgresServer:
         self._daemon.stop(signal.SIGINT)
 
     def kill(self) -> None:
-        """Kill the server as a crash would."""
+        """Kill the server as a crash would, with its processes: each has its own session."""
+        children = psutil.Process(self._daemon.pid).children() if self._daemon.alive else []
         self._daemon.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children)
 
     def _answers(self) -> bool:
         argv = [_program("pg_isready"), "--quiet"]

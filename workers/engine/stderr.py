@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -9,15 +10,21 @@ from urllib.parse import quote
 STDERR_LINES = 25
 STDERR_LINE_BYTES = 2_000
 MASK = "********"
+SHORT_SECRET = 4
 
 
 def mask_secrets(text: str, secrets: Sequence[str]) -> str:
     """Return `text` with every occurrence of a secret blotted out, longest first.
 
-    Also blots out a secret's percent-encoded form and each line of one that has several.
+    Also blots out a secret's percent-encoded form and each line of one that has several. One of
+    less than `SHORT_SECRET` characters only where it stands alone: a password "p" would make every
+    message unreadable, and give itself away by that.
     """
     for form in _forms(secrets):
-        text = text.replace(form, MASK)
+        if len(form) < SHORT_SECRET:
+            text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", MASK, text)
+        else:
+            text = text.replace(form, MASK)
     return text
 
 

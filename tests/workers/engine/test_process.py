@@ -281,6 +281,11 @@ def test_longer_secrets_are_masked_whole_when_one_is_part_of_another() -> None:
     assert mask_secrets("abc-abcdef", ["abc", "abcdef", ""]) == f"{MASK}-{MASK}"
 
 
+def test_messages_stay_readable_when_the_secret_is_very_short() -> None:
+    said = "permission denied, p was refused: 'p'"
+    assert mask_secrets(said, ["p"]) == f"permission denied, {MASK} was refused: '{MASK}'"
+
+
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_the_tail_is_the_same_when_it_comes_in_other_pieces(size: int) -> None:
     text = b"".join(b"%d\r\n" % n + b"y" * (n * 40) + b"\n" for n in range(90)) + b"no newline"

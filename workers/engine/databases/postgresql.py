@@ -69,7 +69,7 @@ CAUSES = (
     (r"invalid page|could not read block|missing chunk|invalid memory alloc", DAMAGED),
     (r"server closed the connection|terminating connection|SSL SYSCALL|connection not open", LOST),
     (r"lost synchronization|the database system is (?:starting|shutting)", LOST),
-    (r"lock timeout|too many clients|remaining connection slots|deadlock", BUSY),
+    (r"lock timeout|statement timeout|too many clients|remaining connection slots|deadlock", BUSY),
     (r"could not translate host|connection to server|could not connect", AWAY),
 )
 
@@ -157,7 +157,8 @@ class PostgreSQLDatabase:
         except ProcessFailed as failure:
             raise explain(failure, f"A query of database {self._spec.name}") from failure
         text = io.StringIO(answer.decode("utf-8", "replace"), newline="")
-        return [tuple(row) for row in csv.reader(text)]
+        # One column that is NULL is an empty line, which the reader takes for no cells at all.
+        return [tuple(row) or ("",) for row in csv.reader(text)]
 
 
 class PostgreSQLDump:
