@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def with_hint(message: str, hint: str) -> str:
+    """Return what failed and what to do about it as two sentences."""
+    ended = message if not hint or message.endswith((".", "!", "?")) else f"{message}."
+    return f"{ended} {hint}".strip()
+
+
 class DomainError(Exception):
     """A refusal with a sentence for a person; `code` is the stable word that clients test for."""
 

@@ -9,7 +9,7 @@ from celery import states
 from django.conf import settings
 
 from backups import dispatch, queries
-from backups.errors import NodeUnavailableError, NodeWorkError
+from backups.errors import NodeUnavailableError, NodeWorkError, with_hint
 from backups.models import Node
 
 POLL_SECONDS = 0.1
@@ -65,5 +65,5 @@ def read_answer(*, task_id: str) -> dict[str, Any] | None:
 
 
 def _refusal(error: dict[str, Any]) -> NodeWorkError:
-    message = f"{error['message']} {error['hint']}".strip()
+    message = with_hint(error["message"], error["hint"])
     return NodeWorkError(message, error["code"], STATUS_OF_CODE.get(error["code"], OTHER_STATUS))

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from backups import registry
-from backups.errors import InUseError, InvalidFieldError
+from backups.errors import InUseError, InvalidFieldError, with_hint
 from backups.models import BackupStatus, Storage
 
 _UNTESTED: dict[str, Any] = {"capabilities": None, "tested_at": None, "test_error": ""}
@@ -104,7 +104,7 @@ def _field_of(error: Exception) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    return f"{getattr(error, 'message', error)} {getattr(error, 'hint', '')}".strip()
+    return with_hint(getattr(error, "message", str(error)), getattr(error, "hint", ""))
 
 
 def _require_empty(storage: Storage, consequence: str) -> None:

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from backups import registry
 from backups.api import links
 from backups.api.access import person
+from backups.api.errors import json_error
 from backups.errors import DownloadUnavailableError
 from backups.models import Backup
 from backups.queries import node_of_backup
@@ -82,9 +83,9 @@ def streamed(request: HttpRequest, backup: Backup) -> HttpResponseBase:
     if request.headers.get("If-Range", _etag(backup)) == _etag(backup):
         wanted = parse_range(request.headers.get("Range", ""), source.size)
         if wanted is None:
-            refused = HttpResponse(status=416)
-            refused["Content-Range"] = f"bytes */{source.size}"
-            return refused
+            outside = {"Content-Range": f"bytes */{source.size}"}
+            sentence = f"The bundle has {source.size} bytes; the range lies outside."
+            return json_error(416, sentence, "range_not_satisfiable", outside)
         span = wanted
     response = _body(request, source, span)
     response.status_code = 200 if span == whole else 206

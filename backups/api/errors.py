@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from django.core.exceptions import ValidationError as ModelValidationError
+from django.http import JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
@@ -14,7 +15,7 @@ from rest_framework.views import exception_handler
 
 from backups import registry
 from backups.actions.questions import OTHER_STATUS, STATUS_OF_CODE
-from backups.errors import DomainError, InvalidFieldError
+from backups.errors import DomainError, InvalidFieldError, with_hint
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,13 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     return _answer(response.status_code, *_words(error), headers=headers)
 
 
+def json_error(
+    status: int, detail: str, code: str, headers: dict[str, str] | None = None
+) -> JsonResponse:
+    """Return the same for views that are not DRF's."""
+    return JsonResponse(error_body(status, detail, code), status=status, headers=headers)
+
+
 def error_body(status: int, detail: str, code: str, fields: Errors | None = None) -> dict[str, Any]:
     """Return the body of every error; on 400 it has `errors`, by field."""
     body: dict[str, Any] = {"detail": detail, "code": code}
@@ -86,7 +94,7 @@ def _engine_failure(error: Exception) -> Response:
     message, hint = getattr(error, "message", str(error)), getattr(error, "hint", "")
     code = getattr(error, "code", "engine_error")
     status = STATUS_OF_CODE.get(code, OTHER_STATUS) if getattr(error, "permanent", True) else 503
-    return _answer(status, f"{message} {hint}".strip(), code)
+    return _answer(status, with_hint(message, hint), code)
 
 
 def _words(error: Exception) -> tuple[str, str]:

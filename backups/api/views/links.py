@@ -6,7 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import GenericAPIView
@@ -15,7 +16,7 @@ from rest_framework.response import Response
 
 from backups.api import downloads, links
 from backups.api.asking import resume
-from backups.api.errors import error_body
+from backups.api.errors import json_error
 from backups.api.serializers.common import ErrorBody, PendingBody
 from backups.errors import DomainError, LinkInvalidError
 from backups.models import Backup
@@ -33,20 +34,19 @@ class LateAnswer(GenericAPIView[Any]):
         return resume(request, link)
 
 
+@csrf_exempt
 def download(request: HttpRequest, link: str) -> HttpResponseBase:
     """Stream a bundle. The link alone is the credential, as with a presigned URL of S3.
 
     A plain view, so that any Accept header will do.
     """
     if request.method not in ("GET", "HEAD"):
-        body = error_body(405, f'Method "{request.method}" not allowed.', "method_not_allowed")
-        return JsonResponse(body, status=405, headers={"Allow": "GET, HEAD"})
+        sentence = f'Method "{request.method}" not allowed.'
+        return json_error(405, sentence, "method_not_allowed", {"Allow": "GET, HEAD"})
     try:
         return downloads.streamed(request, _linked_backup(link))
     except DomainError as error:
-        return JsonResponse(
-            error_body(error.status, error.message, error.code), status=error.status
-        )
+        return json_error(error.status, error.message, error.code)
 
 
 def _linked_backup(link: str) -> Backup:
