@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.workers.engine.php.scripts import ENVIRONMENT, HEADER, Writer
 from workers.engine.php.state import Binding
 from workers.engine.php.values import Unknown
 
+# Variables of variables and objects in strings: known to be unknown.
+NOT_FOLLOWED = re.compile(r"\$\{(?!\w+\})|\$\w+->\w")
 SEEDS = st.integers(0, 2**64)
 MANY = settings(
     max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -44,7 +47,8 @@ def test_we_agree_with_php_when_settings_are_generated(php: Php, tmp_path: Path,
 @MANY
 @given(seed=SEEDS)
 def test_every_string_is_known_and_phps_when_php_accepts_it(php: Php, tmp_path: Path, seed: int):
-    script = f"{HEADER}define('V', {Writer(seed).string()});"
+    written = Writer(seed).string()
+    script = f"{HEADER}define('V', {written});"
     path = tmp_path / "config.php"
     path.write_text(script, encoding="utf-8", newline="")
     theirs = php.define(path)
@@ -53,7 +57,9 @@ def test_every_string_is_known_and_phps_when_php_accepts_it(php: Php, tmp_path: 
     evaluation = evaluate(path)
     wrong = disagreements(evaluation, theirs)
     assert not wrong, f"{wrong}\n{script}"
-    assert not isinstance(evaluation.constants["V"].value, Unknown), script
+    value = evaluation.constants["V"].value
+    if isinstance(value, Unknown) and not NOT_FOLLOWED.search(written):
+        assert value.reason.endswith("is not set"), f"{value}\n{script}"
 
 
 def test_the_comparison_finds_a_wrong_value_when_there_is_one(php: Php, tmp_path: Path):
