@@ -111,7 +111,7 @@ def _unreadable(path: Path, reason: str) -> EngineError:
     return EngineError(
         f"{path} cannot be read: {reason}",
         hint="Let the worker's user read a plain wp-config.php of at most "
-        f"{MAX_FILE_BYTES >> 20} MiB, or {BY_HAND}.",
+        f"{MAX_FILE_BYTES >> 10} KiB, or {BY_HAND}.",
         permanent=True,
         code="wp_config_unreadable",
     )

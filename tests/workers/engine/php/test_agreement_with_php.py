@@ -19,7 +19,7 @@ from workers.engine.php.values import Unknown
 NOT_FOLLOWED = re.compile(r"\$\{(?!\w+\})|\$\w+->\w")
 SEEDS = st.integers(0, 2**64)
 MANY = settings(
-    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
