@@ -26,7 +26,7 @@ help:
 	@echo 'make clean         remove the demo with its data, and what the tools left'
 
 demo: $(VENV)/.demo-installed
-	@$(BIN)/python manage.py demo $(if $(SITE),--site "$(SITE)") $(if $(EXIT),--exit)
+	@$(BIN)/python manage.py demo $(if $(SITE),--site "$$SITE") $(if $(EXIT),--exit)
 
 test: system-packages $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory check
@@ -54,6 +54,9 @@ clean:
 
 system-packages:
 	@.ci/system-packages "$(PYTHON)"
+
+# A path may hold what the shell takes for its own: it goes through the environment.
+export SITE
 
 # The stamps make a second run quick, and a changed lock install again.
 $(BIN)/python:

@@ -105,9 +105,7 @@ class Cluster:
     def _start_panel(self) -> None:
         self.port = broker.free_port(PREFERRED_PORT)
         argv = [sys.executable, "-m", "uvicorn", "panel.asgi:application"]
-        # No access log: the addresses in it may hold tokens.
-        argv += ["--app-dir", str(PROJECT), "--no-access-log", "--host", broker.HOST]
-        argv += ["--port", str(self.port)]
+        argv += ["--app-dir", str(PROJECT), "--host", broker.HOST, "--port", str(self.port)]
         self._supervisor.launch("panel", argv, environment=self._environment())
         self._wait("panel", self.client.alive)
 

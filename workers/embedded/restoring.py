@@ -170,8 +170,8 @@ def _unexplained(source: Source, left_out: tuple[bytes, ...]) -> list[str]:
 
 
 def _may_be_missing(source: Source, name: bytes, excludes: Excludes) -> bool:
-    root, _, rest = name.partition(b"/")
-    path = os.path.join(os.fsencode(source.roots[os.fsdecode(root)]), rest)  # noqa: PTH118 - bytes
+    root, slash, rest = name.partition(b"/")
+    path = os.fsencode(source.roots[os.fsdecode(root)]) + slash + rest
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
