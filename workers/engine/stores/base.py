@@ -17,9 +17,13 @@ Checkpoint = Mapping[str, str | int]
 class StoredObject:
     """One object in a store.
 
-    `checksum` is "<algorithm>:<hex>" as the store (or a read-back) vouches for it, and
-    `verified_by` how: "sha256" (returned by the store), "md5_parts" (its ETag equals the MD5s of
-    the parts) or "read_back" (fetched and compared). Both are empty where only listed.
+    `checksum` is "<algorithm>:<hex>" as the store (or a read-back) vouches for it: "sha256",
+    "sha256_parts", "md5" or "md5_parts", the latter with "-<number of parts>" at its end. `put`
+    says in `verified_by` how the object was proven to be the source: "sha256" (returned by a store
+    that was seen to refuse wrong ones), "md5_parts" (its ETag equals the MD5s of the parts or of
+    the whole) or "read_back" (fetched and compared). `stat` gives the checksum that the store has
+    now, equal to the one that `put` returned unless only a read-back could tell, and no
+    `verified_by`. Both are empty where only listed.
     """
 
     key: str
@@ -80,7 +84,11 @@ class Store(Protocol):
         checkpoint that no longer holds is ignored. The same source may be put under the same key
         by two processes at once: both succeed, with the same object.
         On `StopRequested` what was sent so far is removed; on `Fenced` nothing is touched any
-        more, since it belongs to another attempt by then. Memory stays constant.
+        more, since it belongs to another attempt by then. After an error, what was sent may stay
+        for `resume`; `abandon` removes it. `source.read_at` may be called by several threads at
+        once, `reporter` only by the caller's. `reporter.advance` adds up to the source's size; the
+        total is the caller's to set. Names in `metadata` are of lower-case letters, digits and
+        hyphens; it comes back from `stat` with "sha256" added. Memory stays constant.
         """
 
     def abandon(self, key: str, checkpoint: Checkpoint) -> None:

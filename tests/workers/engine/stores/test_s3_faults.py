@@ -315,14 +315,21 @@ def test_put_fails_and_leaves_nothing_when_the_service_takes_damaged_bytes(
     behind_moto: Behind, size: int, fault: Any
 ) -> None:
     """Moto looks at no Content-MD5."""
-    behind_moto.proxy.fail(lambda seen: seen.method == "PUT", fault)
+    behind_moto.proxy.fail(lambda seen: seen.method == "PUT", fault, times=99)
     with pytest.raises(EngineError) as caught:
         behind_moto.put()(BytesSource(pattern(size)))
     # Where the answers are wrong as well, the parts' ETags do not fit when put together.
-    expected = "part_refused" if size == SIZE and fault is corrupted_and_denied else None
+    expected = "upload_lost" if size == SIZE and fault is corrupted_and_denied else None
     assert caught.value.code == (expected or "verification_failed")
     assert not caught.value.permanent
     assert behind_moto.store().stat(KEY) is None
+
+
+def test_part_alone_is_sent_again_when_it_is_refused_at_the_end(behind_moto: Behind) -> None:
+    behind_moto.proxy.fail(lambda seen: seen.part == 2, corrupted_and_denied)
+    assert behind_moto.put()(behind_moto.source).verified_by == "md5_parts"
+    assert sorted(behind_moto.proxy.sent_parts()) == [1, 2, 2, 3, 4]
+    behind_moto.assert_stored()
 
 
 def test_damage_is_reported_when_the_service_refuses_the_md5(behind_rclone: Behind) -> None:
@@ -386,6 +393,22 @@ def test_delete_fails_when_the_object_stays(behind_rclone: Behind) -> None:
 def test_put_waits_when_the_object_is_not_visible_at_once(behind_rclone: Behind) -> None:
     behind_rclone.proxy.fail(lambda seen: seen.method == "HEAD", status(404), times=1)
     assert behind_rclone.put()(behind_rclone.source).size == SIZE
+
+
+def test_damage_is_found_when_it_is_read_back(behind_rclone: Behind) -> None:
+    """The bytes come back with one bit flipped."""
+
+    def flipped(handler: Any, seen: Any) -> None:
+        code, headers, body = handler.forward(seen)
+        handler.answer(seen, code, headers, bytes([body[0] ^ 1]) + body[1:])
+
+    behind = behind_rclone
+    behind.proxy.fail(lambda seen: "range" in seen.headers, flipped, times=99)
+    store = open_store("s3", behind.config(), {"etag_md5": False})
+    with pytest.raises(EngineError) as caught:
+        PutCall(store, KEY)(behind.source)
+    assert (caught.value.code, caught.value.permanent) == ("verification_failed", False)
+    assert store.stat(KEY) is None
 
 
 SECRET = "Sup3rS3cr3tAccessKey+/="

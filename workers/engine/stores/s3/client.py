@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import tempfile
+import threading
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
@@ -17,22 +19,33 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+# Clients may be used by several threads, but a session makes them one at a time.
+_session_lock = threading.Lock()
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    """Return the session of this process; it reads botocore's descriptions of S3 once."""
+    return boto3.session.Session()
+
+
 def make_client(config: S3Config, ca_file: str) -> S3Client:
     """Return a client; makes no request. Safe to use from several threads at once.
 
     Checksums are sent where we ask for them only: many services refuse the trailers that botocore
     would add by itself. Signature version 4 also for presigned URLs, which some services demand.
     """
-    client: S3Client = boto3.session.Session().client(
-        "s3",
-        region_name=config.region,
-        endpoint_url=config.endpoint_url.rstrip("/") or None,
-        aws_access_key_id=config.access_key_id or None,
-        aws_secret_access_key=config.secret_access_key or None,
-        aws_session_token=config.session_token or None,
-        verify=ca_file or None,
-        config=Config(**_options(config)),
-    )
+    with _session_lock:
+        client: S3Client = _session().client(
+            "s3",
+            region_name=config.region,
+            endpoint_url=config.endpoint_url.rstrip("/") or None,
+            aws_access_key_id=config.access_key_id or None,
+            aws_secret_access_key=config.secret_access_key or None,
+            aws_session_token=config.session_token or None,
+            verify=ca_file or None,
+            config=Config(**_options(config)),
+        )
     # Between these two botocore reads the body to sign it; only after them is it being sent.
     client.meta.events.register_first("request-created.s3", _not_sending)
     client.meta.events.register_last("request-created.s3", _sending)

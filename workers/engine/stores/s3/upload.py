@@ -15,7 +15,7 @@ from workers.engine.stores.base import Checkpoint, StoredObject
 from workers.engine.stores.local_copy import source_changed
 from workers.engine.stores.s3.bucket import Bucket, Head, Receipt
 from workers.engine.stores.s3.crew import Crew
-from workers.engine.stores.s3.errors import UploadMissing
+from workers.engine.stores.s3.errors import PartRefused, UploadMissing
 from workers.engine.stores.s3.parts import (
     MAX_PART_BYTES,
     MAX_PARTS,
@@ -30,8 +30,8 @@ from workers.engine.stores.s3.parts import (
 from workers.engine.stores.s3.proof import prove_by_answer, stored_object
 from workers.engine.stores.s3.reading import REQUEST_BYTES, ObjectSource
 
-# How often an upload that vanishes under our hands is begun again.
-BEGINNINGS = 2
+# How often an upload that vanishes or whose parts are refused is gone on with or begun again.
+BEGINNINGS = 3
 # Pauses in seconds between our own attempts to complete, after those that botocore makes.
 COMPLETE_PAUSES = (1.0, 4.0)
 # Pauses in seconds until an object must be visible; Amazon shows it at once, some others do not.
@@ -90,15 +90,20 @@ class Upload:
         for _ in range(BEGINNINGS):
             try:
                 return self._put_parts(checkpoint)
+            except PartRefused:
+                # Look at what the service has, and send again what is not right.
+                self._crew.begin_again()
+                checkpoint = self._checkpoint()
             except UploadMissing:
                 # Completed by another process or by a request whose answer was lost, or aborted.
                 self._crew.begin_again()
                 if found := self._already_there():
                     return found
-            checkpoint = None
+                checkpoint = None
         raise EngineError(
-            f"The upload of {self._key} was removed from the bucket while it was under way.",
-            hint="Look for a lifecycle rule that aborts uploads early, or another program.",
+            f"The upload of {self._key} vanished, or its parts were refused, again and again.",
+            hint="Look for a lifecycle rule that aborts uploads early, for another program, or "
+            "for a service under such a load that it mixes up parts that are sent twice.",
             code="upload_lost",
         )
 
@@ -138,16 +143,17 @@ class Upload:
     def _begun(self) -> dict[int, Receipt]:
         self._use_parts(part_size_for(self._source.size, self._bucket.config.part_size))
         self._crew.call(self._create)
-        self._save_checkpoint(
-            {
-                "key": self._key,
-                "upload_id": self._upload_id,
-                "part_size": self._part_size,
-                "size": self._source.size,
-                "sha256": self._metadata["sha256"],
-            }
-        )
+        self._save_checkpoint(self._checkpoint())
         return {}
+
+    def _checkpoint(self) -> Checkpoint:
+        return {
+            "key": self._key,
+            "upload_id": self._upload_id,
+            "part_size": self._part_size,
+            "size": self._source.size,
+            "sha256": self._metadata["sha256"],
+        }
 
     def _create(self) -> None:
         # Kept by the thread that makes the request: a stop may come before its answer.
