@@ -372,7 +372,7 @@ def test_the_prefix_is_refused_when_it_is_no_name(tmp_path: Path, prefix: str):
         "<?php " + "(" * 5000,
         "<?php $x = " + "'a' . " * 20000 + "'b';",
         "<?php " + "if (getenv('X')) {" * 300 + "}" * 300,
-        "<?php " + "$a = $_GET['x'] ? 1 : 2;" * 20000,
+        "<?php " + "$a = $_GET['x'] ? 1 : 2;" * 10000,
         "<?php $a = 'aaaaaaaaaaaaaaaa';" + "$a .= $a;" * 60,
         "<?php function f() { return f() . f(); } f();",
         "<?php require __FILE__;",
