@@ -19,18 +19,18 @@ from tests.workers.stages.pipeline import make_sqlite_site
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(
-    panel_database_url: str, redis_server: RedisServer, tmp_path: Path
+    panel_database_url: str, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    redis_server.client().flushall()
-    with running_cluster(tmp_path, panel_database_url, redis_server.url) as cluster:
+    directory = tmp_path_factory.mktemp("cluster")
+    with running_cluster(directory, panel_database_url, redis_server.url) as cluster:
         yield cluster
 
 
 def local_storage(cluster: Cluster, request: pytest.FixtureRequest) -> dict[str, Any]:
     folder = cluster.directory / "store"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     return {"type": "local", "config": {"path": str(folder)}}
 
 
@@ -51,15 +51,15 @@ def s3_storage(cluster: Cluster, request: pytest.FixtureRequest) -> dict[str, An
 STORAGES = {"local": local_storage, "s3": s3_storage}
 
 
-def add_site(cluster: Cluster, storage: dict[str, Any]) -> int:
-    storage = {"name": f"{storage['type']} storage", "is_default": True, **storage}
+def add_site(cluster: Cluster, storage: dict[str, Any], name: str) -> int:
+    storage = {"name": f"storage of {name}", "is_default": True, **storage}
     answer = cluster.post("/api/v1/storage/providers", storage)
     assert answer.status == 201, answer
-    path = make_sqlite_site(cluster.directory / "example.com")
+    path = make_sqlite_site(cluster.directory / name)
     # More than two parts of 5 MiB, and of a kind that does not compress.
     video = hashlib.shake_256(b"video").digest(12 << 20)
     (path / "wp-content" / "uploads" / "video.mp4").write_bytes(video)
-    site = {"path": str(path), "name": "example.com"}
+    site = {"path": str(path), "name": name}
     answer = cluster.post("/api/v1/sites/manual", site)
     assert answer.status in (200, 201), answer
     return int(answer.body["id"])
@@ -83,7 +83,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_plain_tar_restores_everything_when_a_backup_has_completed(
     storage: str, cluster: Cluster, request: pytest.FixtureRequest
 ) -> None:
-    site = add_site(cluster, STORAGES[storage](cluster, request))
+    name = f"{storage}.example.com"
+    site = add_site(cluster, STORAGES[storage](cluster, request), name)
     started = cluster.post(f"/api/v1/sites/{site}/backup/start")
     assert started.status == 202, started
     status = cluster.wait_for_end(site)
@@ -94,13 +95,13 @@ def test_plain_tar_restores_everything_when_a_backup_has_completed(
     backup = backups["backups"][0]
     url = cluster.get(f"/api/v1/backups/{backup['id']}/download").body["download_url"]
     url = url if url.startswith("http") else f"http://127.0.0.1:{cluster.port}{url}"
-    bundle = cluster.directory / "downloaded.tar.zst"
+    bundle = cluster.directory / f"{name}.tar.zst"
     with urllib.request.urlopen(url, timeout=60) as response:
         bundle.write_bytes(response.read())
     assert bundle.stat().st_size == backup["size_bytes"]
     assert hashlib.sha256(bundle.read_bytes()).hexdigest() == backup["sha256"]
 
-    restored, source = cluster.directory / "restored", cluster.directory / "example.com"
+    restored, source = cluster.directory / f"{name}.restored", cluster.directory / name
     restore_with_tar(bundle, restored)
     assert files_of(restored / "wp-content") == files_of(source / "wp-content")
     assert (restored / "wp-config.php").read_bytes() == (source / "wp-config.php").read_bytes()
@@ -116,7 +117,7 @@ def test_job_goes_on_from_its_stage_when_the_worker_is_killed(
 ) -> None:
     """The first proof that recovery has its footing: nothing is done twice, nothing is lost."""
     cluster = sqlite_cluster
-    site = add_site(cluster, local_storage(cluster, request))
+    site = add_site(cluster, local_storage(cluster, request), "killed.example.com")
     cluster.daemons["worker"].kill()
     job = cluster.post(f"/api/v1/sites/{site}/backup/start").body["job_id"]
     again = cluster.post(f"/api/v1/sites/{site}/backup/start")

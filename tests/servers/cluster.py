@@ -52,7 +52,7 @@ class Cluster:
             "HOLDFAST_DATABASE_URL": self.database_url,
             "HOLDFAST_BROKER_URL": self.broker_url,
             "HOLDFAST_SPOOL_DIRECTORY": str(self.directory / "spool"),
-            "HOLDFAST_LEASE_SECONDS": "6",
+            "HOLDFAST_LEASE_SECONDS": "8",
             "HOLDFAST_CLAIM_SECONDS": "5",
             "HOLDFAST_SECRET_KEY": "a-secret-key-of-this-test-that-is-long-enough-for-anybody",
             "PYTHONUNBUFFERED": "1",

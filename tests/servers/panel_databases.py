@@ -34,7 +34,9 @@ _MAKERS: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {
 }
 
 
-@pytest.fixture(params=PANEL_DATABASES)
-def panel_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind in turn."""
-    return _MAKERS[request.param](request, tmp_path)
+@pytest.fixture(scope="module", params=PANEL_DATABASES)
+def panel_database_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A database of each kind in turn, empty at the module's first test."""
+    return _MAKERS[request.param](request, tmp_path_factory.mktemp("panel"))
