@@ -263,9 +263,12 @@ def spawn(
     popen = _start(argv, environment or {}, stdin, pass_fds, cwd, nice)
     try:
         process = Process(popen, Path(argv[0]).name, secrets, check)
-    except BaseException:
-        os.killpg(popen.pid, signal.SIGKILL)
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
         popen.wait()
+        if isinstance(error, ProcessLookupError):  # somebody else collected it already
+            raise ProcessFailed(Path(argv[0]).name, None, "") from error
         raise
     try:
         yield process

@@ -101,7 +101,7 @@ def checksums(server: MariaDBServer, database: str) -> list[str]:
     answer = server.execute(
         f"CHECKSUM TABLE {','.join(f'`{name}`' for name in names)} EXTENDED", database
     )
-    return answer.replace(f"{database}.", "").splitlines()
+    return sorted(answer.replace(f"{database}.", "").splitlines())
 
 
 def code_of(server: MariaDBServer, database: str) -> list[str]:
