@@ -91,6 +91,7 @@ from datetime import timedelta
 from django.db.models.functions import Now
 from backups.actions import jobs
 from backups.models import Job
+Job.objects.filter(pk={job!r}).update(lease_expires_at=Now() + timedelta(seconds=60))
 jobs.recover_lost_jobs()
 print(Job.objects.get(pk={job!r}).state, end=" ")
 Job.objects.filter(pk={job!r}).update(lease_expires_at=Now() - timedelta(seconds=1))
