@@ -214,7 +214,7 @@ def reset(handler: Handler, seen: Seen) -> None:
 
 def reset_midway(handler: Handler, seen: Seen) -> None:
     """Break the connection while the body is being sent."""
-    handler.rfile.read(1 << 20)
+    handler.rfile.read(int(handler.headers["Content-Length"]) // 2)
     handler.reset()
 
 
