@@ -25,6 +25,7 @@ else:
 class SiteForm(_ModelForm):
     """A site. Its password goes in and never comes out."""
 
+    url = forms.URLField(required=False, max_length=500, assume_scheme="https")
     db_password = forms.CharField(
         required=False,
         strip=False,

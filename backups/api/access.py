@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.relations import PrimaryKeyRelatedField
 from rest_framework.request import Request
@@ -71,10 +71,19 @@ class VisibleKeyField(PrimaryKeyRelatedField[Any]):
         super().__init__(**options)
 
     def get_queryset(self) -> QuerySet[Any]:
-        """Return what the user of this request may refer to."""
+        """Return what the user of this request may refer to, and what is referred to already."""
         request = self.context.get("request")
-        rows: QuerySet[Any] = self.visible_to(person(request)) if request else Node.objects.none()
-        return rows
+        if request is None:
+            return Node.objects.none()
+        rows: QuerySet[Any] = self.visible_to(person(request))
+        row = getattr(self.parent, "instance", None)
+        if not isinstance(row, Model):
+            return rows
+        kept = Q(pk=getattr(row, f"{self.source}_id"))
+        allowed: QuerySet[Any] = rows.model._default_manager.filter(
+            Q(pk__in=rows.values("pk")) | kept
+        )
+        return allowed
 
     def to_internal_value(self, data: Any) -> Any:  # noqa: ANN401
         """Return the row that was named."""

@@ -17,6 +17,8 @@ from backups.queries import jobs_visible_to
 from backups.roles import Person
 from backups.states import OUTSIDE, JobKind, JobState
 
+# Of a BigAutoField; SQLite fails on anything larger.
+LARGEST_KEY = 2**63 - 1
 FILTERS = {"status": "state__in", "site_id": "site", "node_id": "node", "kind": "kind"}
 
 
@@ -24,8 +26,8 @@ class JobQuery(serializers.Serializer[Any]):
     """Which jobs are wanted; `status` is one of the contract's words."""
 
     status = serializers.ChoiceField(choices=STATUSES, required=False)
-    site_id = serializers.IntegerField(required=False)
-    node_id = serializers.IntegerField(required=False)
+    site_id = serializers.IntegerField(required=False, max_value=LARGEST_KEY)
+    node_id = serializers.IntegerField(required=False, max_value=LARGEST_KEY)
     kind = serializers.ChoiceField(choices=[kind.value for kind in JobKind], required=False)
 
     def validate_status(self, status: str) -> list[JobState]:

@@ -1,0 +1,155 @@
+"""Every route: closed by default, spelled with and without a slash, described, usable by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.test import APIClient
+
+from backups.models import Backup, Node, Site, Storage
+
+PUBLIC = {
+    *("/", "/health", "/health/live", "/docs", "/api/schema/", "/api/v1/daemon/health"),
+    *("/api/auth/login", "/api/auth/refresh", "/api/v1/auth/login", "/api/v1/auth/refresh"),
+    # The link itself is the credential; a wrong one is 404.
+    "/api/v1/downloads/x",
+}
+# Django's own: their pages send a browser to sign in.
+NOT_OURS = ("/admin/", "/api-auth/")
+VALUES = {"int": "1", "uuid": "12345678-1234-1234-1234-123456789abc", "str": "x"}
+
+
+def _routes(patterns: Any, prefix: str = "/") -> Iterator[tuple[str, Any]]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            if not route.startswith(NOT_OURS):
+                yield from _routes(pattern.url_patterns, route)
+        elif isinstance(pattern, URLPattern):
+            yield route, pattern.callback
+
+
+def _filled(route: str) -> str:
+    for kind, value in VALUES.items():
+        while f"<{kind}:" in route:
+            start = route.index(f"<{kind}:")
+            route = route[:start] + value + route[route.index(">", start) + 1 :]
+    return route
+
+
+ROUTES = [(_filled(route), callback) for route, callback in _routes(get_resolver().url_patterns)]
+
+
+def test_there_are_routes_to_test() -> None:
+    assert len(ROUTES) > 40
+    assert {path for path, _ in ROUTES} >= PUBLIC
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", [path for path, _ in ROUTES])
+def test_anonymous_is_refused_when_the_route_is_not_public(path: str, anonymous: APIClient) -> None:
+    if path in PUBLIC or path.rstrip("/") in PUBLIC or f"{path}/" in PUBLIC:
+        assert anonymous.get(path).status_code in (200, 404, 405)
+        return
+    for method in ("get", "post", "put", "patch", "delete"):
+        answer = getattr(anonymous, method)(path)
+        assert answer.status_code == 401, (method, answer.content)
+        assert answer.json()["code"] == "not_authenticated"
+        assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.django_db
+def test_credentials_are_refused_when_they_are_not_ours(anonymous: APIClient) -> None:
+    for wrong in ("Bearer x", "Bearer a.b.c", "Bearer"):
+        answer = anonymous.get("/api/v1/sites/", headers={"authorization": wrong})
+        assert (answer.status_code, "code" in answer.json()) == (401, True), wrong
+        assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_every_route_is_spelled_both_ways() -> None:
+    paths = {path for path, _ in ROUTES}
+    for path in paths - {"/"}:
+        other = path.rstrip("/") if path.endswith("/") else f"{path}/"
+        assert other in paths, path
+
+
+def test_schema_is_complete_and_spells_routes_once(tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    call_command(
+        "spectacular", "--validate", "--fail-on-warn", "--format", "openapi-json",
+        "--file", str(file),
+    )  # fmt: skip
+    paths = json.loads(file.read_text())["paths"]
+    assert {
+        *("/api/v1/sites/", "/api/v1/sites/{site_id}", "/api/v1/sites/{site_id}/backup/start"),
+        *("/api/v1/jobs", "/api/v1/nodes/", "/api/v1/storage/providers", "/api/auth/login"),
+    } <= paths.keys()
+    assert len({path.rstrip("/") for path in paths}) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/api/v1/sites/", {"name", "node_id", "wp_path", "db_password", "excludes"}),
+        ("/api/v1/sites/{site}", {"name", "node_id", "wp_path", "db_password"}),
+        ("/api/v1/sites/manual", {"path", "wp_config_path", "node_id", "name"}),
+        ("/api/v1/sites/{site}/backup/start", {"csrfmiddlewaretoken"}),
+        ("/api/v1/storage/providers", {"name", "type", "config", "is_default"}),
+        ("/api/v1/storage/providers/{storage}", {"name", "type", "config"}),
+        ("/api/v1/storage/providers/{storage}/test", {"node_id"}),
+        ("/api/auth/login", {"email", "password"}),
+        ("/api/auth/refresh", {"refresh_token"}),
+    ],
+)
+def test_browser_gets_a_real_form(
+    path: str, names: set[str], staff: Client, site: Site, storage: Storage
+) -> None:
+    url = path.format(site=site.pk, storage=storage.pk)
+    page = staff.get(url, headers={"accept": "text/html"}).content.decode()
+    missing = {name for name in names if f'name="{name}"' not in page}
+    assert not missing
+
+
+def test_form_starts_a_backup_and_adds_a_site_when_a_browser_sends_it(
+    staff: Client, site: Site, node: Node
+) -> None:
+    html = {"accept": "text/html"}
+    started = staff.post(f"/api/v1/sites/{site.pk}/backup/start", {}, headers=html)
+    assert started.status_code == 202
+    form = {
+        "name": "by-hand.example",
+        "node_id": node.pk,
+        "wp_path": f"{node.allowed_roots[0]}/by-hand.example",
+        "storage_id": "",
+        "db_port": "",
+        "db_engine": "",
+        "excludes": "null",
+    }
+    assert staff.post("/api/v1/sites/", form, headers=html).status_code == 201
+    store = {"name": "by hand", "type": "local", "config": '{"path": "/srv/by-hand"}'}
+    assert staff.post("/api/v1/storage/providers", store, headers=html).status_code == 201
+    assert Storage.objects.get(name="by hand").config == {"path": "/srv/by-hand"}
+
+
+def test_pages_render_when_a_browser_looks_at_lists(
+    staff: Client, site: Site, make_backup: Any
+) -> None:
+    backup: Backup = make_backup(site)
+    for path in ("jobs", "nodes/", f"backups/{backup.pk}", f"sites/{site.pk}/backups"):
+        answer = staff.get(f"/api/v1/{path}", headers={"accept": "text/html"})
+        assert (answer.status_code, answer["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
+def test_public_health_counts_what_runs(anonymous: APIClient, api: APIClient, site: Site) -> None:
+    api.post(f"/api/v1/sites/{site.pk}/backup/start")
+    body = anonymous.get("/api/v1/daemon/health").json()
+    assert body.keys() == {"status", "running_backups", "timestamp"}
+    assert (body["status"], body["running_backups"]) == ("healthy", 1)
+    assert body["timestamp"].endswith("Z")

@@ -1,0 +1,158 @@
+"""People, rows and clients for tests of the domain's faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import current_app
+from django.db.models.functions import Now
+from django.test import Client
+from rest_framework.test import APIClient
+
+from backups.models import Backup, BackupStatus, Job, Node, Site, Storage, Worker
+from backups.roles import Role
+from panel.accounts import tokens
+from panel.accounts.models import User
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: pytest.FixtureRequest) -> None:
+    """Hash passwords cheaply: sign-in has tests of its own, with the real hash."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def super_admin(db: None) -> User:
+    return User.objects.create_superuser("super@example.com", "a-fine-password")
+
+
+@pytest.fixture
+def node(db: None, tmp_path: Path) -> Node:
+    (tmp_path / "www").mkdir()
+    return Node.objects.create(name="web-01", allowed_roots=[str(tmp_path / "www")])
+
+
+@pytest.fixture
+def other_node(db: None) -> Node:
+    return Node.objects.create(name="web-02", allowed_roots=["/srv/other"])
+
+
+@pytest.fixture
+def storage(db: None, tmp_path: Path) -> Storage:
+    (tmp_path / "store").mkdir()
+    config = {"path": str(tmp_path / "store")}
+    return Storage.objects.create(name="folder", type="local", config=config, is_default=True)
+
+
+@pytest.fixture
+def site(node: Node, storage: Storage) -> Site:
+    path = f"{node.allowed_roots[0]}/example.com"
+    return Site.objects.create(name="example.com", node=node, storage=storage, wp_path=path)
+
+
+@pytest.fixture
+def other_site(other_node: Node, storage: Storage) -> Site:
+    return Site.objects.create(name="other.org", node=other_node, wp_path="/srv/other/other.org")
+
+
+@pytest.fixture
+def node_admin(node: Node) -> User:
+    user = User.objects.create_user("node@example.com", "a-fine-password", role=Role.NODE_ADMIN)
+    node.admins.add(user)
+    return user
+
+
+@pytest.fixture
+def site_admin(site: Site) -> User:
+    user = User.objects.create_user("site@example.com", "a-fine-password", role=Role.SITE_ADMIN)
+    site.admins.add(user)
+    return user
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], APIClient]:
+    """Return a client that shows a user's real access token."""
+
+    def make(user: User) -> APIClient:
+        client = APIClient(raise_request_exception=False)
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens.issue(user)['access_token']}")
+        return client
+
+    return make
+
+
+@pytest.fixture
+def api(super_admin: User, client_of: Callable[[User], APIClient]) -> APIClient:
+    """A super admin's client."""
+    return client_of(super_admin)
+
+
+@pytest.fixture
+def anonymous() -> APIClient:
+    return APIClient(raise_request_exception=False)
+
+
+@pytest.fixture
+def staff(super_admin: User) -> Client:
+    """A super admin's browser, signed in to the admin."""
+    client = Client(raise_request_exception=False)
+    client.force_login(super_admin)
+    return client
+
+
+@pytest.fixture
+def live_worker(node: Node) -> Worker:
+    """The heartbeat of a worker, without the worker."""
+    return Worker.objects.create(
+        name="web-01.1@host",
+        node=node,
+        hostname="host",
+        process_id=1,
+        started_at=Now(),
+        last_seen_at=Now(),
+    )
+
+
+@pytest.fixture
+def closed_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the Celery app find nobody at its broker's address: port 9 takes no connection."""
+    current_app.set_current()
+    monkeypatch.setattr(current_app.conf, "broker_url", "redis://127.0.0.1:9/0")
+    monkeypatch.setattr(current_app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
+    monkeypatch.setattr(current_app, "_pool", None)
+    monkeypatch.setattr(current_app.amqp, "_producer_pool", None)
+
+
+@pytest.fixture
+def make_backup(storage: Storage) -> Callable[..., Backup]:
+    """Return what makes a backup with a real object in the folder."""
+
+    def make(site: Site, content: bytes = b"bundle", number: int = 1, **fields: Any) -> Backup:
+        key = f"{site.node.uuid}/{site.uuid}/{site.name}_20260101_0000{number:02}.tar.zst"
+        path = Path(storage.config["path"], key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        values = {
+            "status": BackupStatus.SUCCESS,
+            "object_key": key,
+            "size_bytes": len(content),
+            "sha256": f"{number:064}",
+            "created_at": Now(),
+            **fields,
+        }
+        backup = Backup.objects.create(site=site, storage=storage, **values)
+        return Backup.objects.get(pk=backup.pk)
+
+    return make
+
+
+def ended_job(site: Site, state: str = "completed", **fields: Any) -> Job:
+    """Return a job of the past, as its last update left it."""
+    from backups.actions import jobs
+
+    job = jobs.start_backup(site=site)
+    Job.objects.filter(pk=job.pk).update(state=state, active_site=None, finished_at=Now(), **fields)
+    return Job.objects.get(pk=job.pk)
