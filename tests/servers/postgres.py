@@ -26,6 +26,8 @@ SETTINGS = {
     "full_page_writes": "off",
     "shared_buffers": "64MB",
     "max_connections": "50",
+    # In the data folder, so that a killed server leaves nothing in /dev/shm.
+    "dynamic_shared_memory_type": "mmap",
 }
 
 

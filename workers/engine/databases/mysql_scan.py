@@ -15,15 +15,17 @@ from workers.engine.errors import EngineError
 # The server's and the client's default for max_allowed_packet in MariaDB (16 MiB); MySQL's is 64.
 LARGE_ROW_BYTES = 16 << 20
 
-# Longer than the longest text that is looked for: a name has up to 64 characters of 4 bytes.
-_HOLD_BYTES = 1024
+# Longer than the longest text that is looked for: two names of 64 characters of 4 bytes, all of
+# which may be quotes, and so doubled.
+_HOLD_BYTES = 4096
 _HEAD_BYTES = 4096
 
 _NAME = rb"`((?:[^`\n]|``)+)`"
+# With the statement that follows it: a trigger's body may hold the comment alone.
 _STRUCTURE = re.compile(
     rb"\n(?:--\n-- (?:(?P<kind>Table)|Temporary (?:table|view)) structure for (?:table|view) "
     + _NAME
-    + rb"\n--\n|LOCK TABLES "
+    + rb"\n--\n\nDROP TABLE IF EXISTS `\2`;\n|LOCK TABLES "
     + _NAME
     + rb" WRITE;\n)"
 )

@@ -29,7 +29,8 @@ MYSQL = (
     + "DELIMITER ;;\nCREATE TRIGGER x BEGIN\n(1);\nLOCK TABLES `one` WRITE;\n(2)\nEND ;;\n"
     + mysql_table("none", "")
     + mysql_table("ora``cle", "INSERT INTO `ora``cle` VALUES (1),(2);\n")
-    + "\n--\n-- Temporary table structure for view `seen`\n--\n"
+    + "\n--\n-- Temporary table structure for view `seen`\n--\n\nDROP TABLE IF EXISTS `seen`;\n"
+    "\n--\n-- Table structure for table `said in a trigger`\n--\n"
     + mysql_table("last", "INSERT INTO `last` VALUES\n" + "(1,'x\\n(2)'),\n" * 200 + "(3);\n")
     + "\n-- Dump completed on 2026-01-01  0:00:00\n"
 )
