@@ -16,10 +16,14 @@ _LEVELS_KEPT = 64
 
 
 class Descent:
-    """Walks between folders below `root`, a descriptor that stays the caller's."""
+    """Walks between folders below `root`, a descriptor that stays the caller's.
 
-    def __init__(self, root: int) -> None:
+    With a `make_mode`, folders that are missing are made with it.
+    """
+
+    def __init__(self, root: int, make_mode: int | None = None) -> None:
         self._root = root
+        self._make_mode = make_mode
         self._parts: list[bytes] = []
         # Level n is the folder that the first n parts lead to; the deepest levels only.
         self._open: dict[int, int] = {}
@@ -48,7 +52,13 @@ class Descent:
 
     def _enter(self, parent: int, name: bytes, level: int) -> int:
         try:
-            return os.open(name, FOLDER_FLAGS, dir_fd=parent)
+            try:
+                return os.open(name, FOLDER_FLAGS, dir_fd=parent)
+            except FileNotFoundError:
+                if self._make_mode is None:
+                    raise
+                os.mkdir(name, self._make_mode, dir_fd=parent)
+                return os.open(name, FOLDER_FLAGS, dir_fd=parent)
         except OSError:
             self._parts = self._parts[: level - 1]
             raise

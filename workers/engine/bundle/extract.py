@@ -68,8 +68,8 @@ def extract(
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         chown = os.geteuid() == 0 if owners is None else owners
-        with Descent(root) as descent:
-            extractor = _Extractor(bundle, root, descent, overwrite, chown)
+        with Descent(root, _FOLDER_MODE) as descent:
+            extractor = _Extractor(bundle, descent, overwrite, chown)
             for member in bundle.select(paths):
                 reporter.check()
                 extractor.add(member)
@@ -88,11 +88,10 @@ def extract(
 
 class _Extractor:
     def __init__(
-        self, bundle: BundleReader, root: int, descent: Descent, overwrite: bool, chown: bool
+        self, bundle: BundleReader, descent: Descent, overwrite: bool, chown: bool
     ) -> None:
         self.report = ExtractReport()
         self._bundle = bundle
-        self._root = root
         self._descent = descent
         self._overwrite = overwrite
         self._chown = chown
@@ -108,35 +107,20 @@ class _Extractor:
     def add(self, member: Member) -> None:
         """Extract one member."""
         parts = _safe_parts(member.path)
-        parent = self._parent(parts[:-1])
+        parent = self._open_folder(b"/".join(parts[:-1]))
         self._kinds[member.kind](member, parent, parts[-1])
 
     def finish(self) -> None:
         """Give folders their modes and times, which writing into them would have changed."""
         for member in sorted(self._folders, key=lambda folder: folder.path, reverse=True):
-            above, _, _ = member.path.rpartition(b"/")
-            self._descent.folder(above)
             with _opened(self._descent.folder(member.path)) as descriptor:
                 self._dress(descriptor, member)
 
-    def _parent(self, parts: list[bytes]) -> int:
-        """Return the folder to put a member into, made if need be; never through a link."""
-        path = b"/".join(parts)
-        with contextlib.suppress(FileNotFoundError):
-            return self._open_folder(path)
-        folder = self._root
-        for depth in range(1, len(parts) + 1):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(parts[depth - 1], _FOLDER_MODE, dir_fd=folder)
-            folder = self._open_folder(b"/".join(parts[:depth]))
-        return folder
-
     def _open_folder(self, path: bytes) -> int:
+        """Return a folder of the target, made if need be; never through a link."""
         try:
             return self._descent.folder(path)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
+        except (NotADirectoryError, FileExistsError) as error:
             shown = path.decode("utf-8", "backslashreplace")
             raise UnsafePath(f"{shown} is not a folder in the target: {error.strerror}") from error
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from workers.engine import process
 from workers.engine.bundle import tasks
+from workers.engine.bundle.later import LaterWork
 from workers.engine.bundle.reader_process import COUNT
 from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
@@ -69,13 +70,26 @@ class ReaderPool:
         self,
         readers: Sequence[Reader],
         waiting: tasks.TaskStack,
-        on_linked: Callable[[bytes], None],
+        later: LaterWork,
         reporter: Reporter,
     ) -> None:
         self._readers = readers
         self._waiting = waiting
-        self._on_linked = on_linked
+        self._later = later
         self._reporter = reporter
+
+    def push(self, task: bytes) -> None:
+        """Add a task for `run_all`."""
+        if task[:1] == tasks.LIST:
+            self._later.add_folder(task[1:])
+        self._waiting.push(task)
+
+    def flush(self) -> None:
+        """Have every reader write all it has into the segment."""
+        for reader in self._readers:
+            reader.idle = False
+            reader.send(tasks.FLUSH)
+        self.run_all()
 
     def run_all(self) -> None:
         """Return once no task waits and none is under way."""
@@ -130,9 +144,9 @@ class ReaderPool:
         if kind == tasks.PROGRESS:
             self._reporter.advance(COUNT.unpack(payload)[0])
         elif kind == tasks.SPARE:
-            self._waiting.push(payload)
+            self.push(payload)
         elif kind == tasks.LINKED:
-            self._on_linked(payload)
+            self._later.add_linked(payload)
         elif kind == tasks.DONE:
             reader.idle = True
         elif kind == tasks.FACTS:

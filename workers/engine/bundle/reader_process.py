@@ -81,6 +81,8 @@ def _serve(
             if kind == tasks.FINISH:
                 archiver.finish()
                 break
+            if kind == tasks.FLUSH:
+                archiver.finish()
             for task in tasks.unpack(payload):
                 reader.run(task)
             if linked := reader.take_linked():

@@ -14,15 +14,15 @@ from typing import IO
 _LENGTH = struct.Struct("<I")
 _RECEIVE_BYTES = 1 << 16
 
-# Kinds of messages. To a reader:
-CONFIGURE, TASKS, FINISH = b"C", b"T", b"Q"
+# Kinds of messages. To a reader; FLUSH writes what is not yet in the segment.
+CONFIGURE, TASKS, FLUSH, FINISH = b"C", b"T", b"W", b"Q"
 # From a reader; SPARE tasks come in the middle of its work, DONE ones at the end of its task.
 PROGRESS, SPARE, DONE, LINKED, FACTS, FAILED = b"P", b"S", b"D", b"L", b"F", b"E"
 
 # Kinds of tasks: list a folder; archive files by their names in a folder; archive paths that have
 # other names too, sorted so that the same file's names stand together; archive a root that is a
-# file.
-LIST, NAMES, HARD_LINKED, SINGLE = b"l", b"n", b"h", b"s"
+# file; archive the folders themselves.
+LIST, NAMES, HARD_LINKED, SINGLE, FOLDERS = b"l", b"n", b"h", b"s", b"f"
 
 
 def pack(parts: Sequence[bytes]) -> bytes:

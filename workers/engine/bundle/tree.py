@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from workers.engine.bundle import facts, tasks
 from workers.engine.bundle.facts import Tally, TreeFacts
-from workers.engine.bundle.links import LinkedFiles
+from workers.engine.bundle.later import LaterWork
 from workers.engine.bundle.manifest import MANIFEST_NAME
 from workers.engine.bundle.pool import Reader, ReaderPool, start_reader
 from workers.engine.bundle.reader_process import root_as_json
@@ -36,6 +36,7 @@ from workers.engine.progress import Reporter
 
 # More readers than this gain nothing on a disk and cost 30 MB each.
 _MOST_READERS = 3
+_LATER_NAME = "later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +145,14 @@ def _read_all(
             started.append(stack.enter_context(start_reader(own, shared, reporter.check)))
         spill = stack.enter_context(tempfile.TemporaryFile(dir=directory))
         waiting = tasks.TaskStack(spill)
-        linked = stack.enter_context(contextlib.closing(LinkedFiles(directory / "linked")))
-        pool = ReaderPool(started, waiting, linked.add, reporter)
+        later = stack.enter_context(contextlib.closing(LaterWork(directory / _LATER_NAME)))
+        pool = ReaderPool(started, waiting, later, reporter)
         for root in reversed(roots):
-            waiting.push((tasks.SINGLE if root.file_name else tasks.LIST) + root.archive_name)
+            pool.push((tasks.SINGLE if root.file_name else tasks.LIST) + root.archive_name)
         pool.run_all()
-        pool.run_in_order(linked.tasks())
+        pool.run_in_order(later.linked())
+        pool.flush()
+        pool.run_in_order(later.folders())
         tally = Tally()
         for told in pool.finish():
             tally.add(told)
@@ -188,7 +191,7 @@ def _merge_sidecars(directory: Path, end: int) -> tuple[int, int]:
     with (directory / LEFT_OUT_NAME).open("xb") as left_out:
         for path in sorted(directory.glob(f"{LEFT_OUT_NAME}.*")):
             _append(path, left_out)
-    for path in [*_readers_files(directory), directory / "linked"]:
+    for path in [*_readers_files(directory), directory / _LATER_NAME]:
         path.unlink()
     return frames, content_size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import posixpath
@@ -21,7 +22,12 @@ from workers.engine.bundle.facts import (
     LeftOut,
     Tally,
 )
-from workers.engine.bundle.headers import FolderHeaders, file_entry, read_attributes
+from workers.engine.bundle.headers import (
+    Attributes,
+    FolderHeaders,
+    file_entry,
+    read_attributes,
+)
 from workers.engine.bundle.walk import walk
 from workers.engine.excludes import Excludes
 
@@ -81,6 +87,7 @@ class TreeReader:
             tasks.NAMES: self._read_names,
             tasks.HARD_LINKED: self._read_hard_linked,
             tasks.SINGLE: self._read_single,
+            tasks.FOLDERS: self._add_folders,
         }
 
     def run(self, task: bytes) -> None:
@@ -106,7 +113,6 @@ class TreeReader:
         _, descent, below = self._find(path)
         try:
             descriptor = descent.folder(below)
-            self._add_folder(descriptor, path)
             with os.scandir(descriptor) as entries:
                 files = self._sort_entries(entries, descriptor, path)
         except OSError as error:
@@ -114,16 +120,31 @@ class TreeReader:
             return
         self._read_files(FolderHeaders(path), descriptor, sorted(files))
 
-    def _add_folder(self, descriptor: int, path: bytes) -> None:
+    def _add_folders(self, payload: bytes) -> None:
+        for path in payload.split(b"\0"):
+            _, descent, below = self._find(path)
+            # A folder that has gone or cannot be opened was noted when it was to be listed.
+            with contextlib.suppress(OSError):
+                status, attributes = self._look_at_folder(descent, below, path)
+                entry = file_entry(path + b"/", status, attributes)
+                self._archiver.add_entry(replace(entry, kind=tarheader.FOLDER, size=0))
+                self._tally.folders += 1
+
+    def _look_at_folder(
+        self, descent: Descent, below: bytes, path: bytes
+    ) -> tuple[os.stat_result, Attributes]:
+        try:
+            descriptor = descent.folder(below)
+        except PermissionError:
+            above, _, name = below.rpartition(b"/")
+            parent = descent.folder(above)
+            return os.stat(name, dir_fd=parent, follow_symlinks=False), ()
         status = os.fstat(descriptor)
         try:
-            attributes = read_attributes(descriptor)
+            return status, read_attributes(descriptor)
         except (OSError, ValueError) as error:
             self._left_out.note(ATTRIBUTES, path, str(error))
-            attributes = ()
-        entry = file_entry(path + b"/", status, attributes)
-        self._archiver.add_entry(replace(entry, kind=tarheader.FOLDER, size=0))
-        self._tally.folders += 1
+            return status, ()
 
     def _sort_entries(
         self, entries: Iterable[os.DirEntry[str]], descriptor: int, path: bytes
