@@ -181,7 +181,8 @@ def _reserve_key(attempt: Attempt) -> str:
 
 
 def _store_spec(job: Job) -> StoreSpec:
-    return StoreSpec(kind=job.storage.type, config=job.storage.full_config())
+    storage = job.storage
+    return StoreSpec(storage.type, storage.full_config(), storage.capabilities)
 
 
 def _site_spec(site: Site) -> SiteSpec:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.servers.cluster import running_cluster
 from tests.servers.mariadb import MariaDBServer
+from tests.servers.redis import RedisServer
 from tests.servers.wordpress import (
     EMOJI,
     PREFIX,
@@ -23,10 +23,7 @@ from tests.servers.wordpress import (
     give_to_php,
     wordpress_directory,
 )
-from workers.engine.bundle import TreeRoot, seal, write_dump, write_tree
 from workers.engine.databases import open_database
-from workers.engine.excludes import Excludes
-from workers.engine.progress import SilentReporter
 from workers.engine.scan import scan
 from workers.engine.wordpress import (
     SiteInspection,
@@ -68,30 +65,31 @@ def test_it_says_its_name_and_url_when_it_is_asked(inspection: SiteInspection):
     assert identity.database_version.isdigit()
 
 
-def back_up(inspection: SiteInspection, work: Path) -> Path:
-    """Return one file: the bundle of the site as the engine makes it."""
-    assert inspection.config is not None
-    assert inspection.content_directory is not None
-    reporter = SilentReporter()
-    parts = [work / "dump", work / "tree", work / "seal", work / "scratch"]
-    for part in parts:
-        part.mkdir(mode=0o700)
-    database = open_database(database_spec(inspection.config))
-    with database.dump(scratch_directory=str(parts[3])) as dump:
-        write_dump(parts[0], dump, modified_at_ns=time.time_ns(), reporter=reporter)
-        assert dump.facts().tables[f"{PREFIX}posts"]
-    roots = [
-        TreeRoot(inspection.config.path, "wp-config.php"),
-        TreeRoot(inspection.content_directory, "wp-content"),
-    ]
-    write_tree(parts[1], roots, excludes=Excludes(), reporter=reporter)
-    sealed = seal(parts[2], parts[:2], facts={"site": "holdfast.example"}, reporter=reporter)
-    assert reporter.warnings == []
-    bundle = work / "site.tar.zst"
-    with bundle.open("wb") as whole:
-        for segment in sealed.paths:
-            with segment.open("rb") as piece:
-                shutil.copyfileobj(piece, whole)
+@pytest.fixture(scope="module")
+def bundle(
+    wordpress_site: WordPressSite,
+    redis_server: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The bundle of the site, made as a user makes one: found, added and backed up over HTTP."""
+    directory = tmp_path_factory.mktemp("cluster")
+    store = directory / "store"
+    store.mkdir()
+    url, root = f"sqlite:///{directory / 'panel.sqlite3'}", wordpress_site.root
+    with running_cluster(directory, url, redis_server.url, sites=root.parent) as cluster:
+        config = {"name": "disk", "type": "local", "is_default": True}
+        config["config"] = {"path": str(store)}
+        assert cluster.post("/api/v1/storage/providers", config).status == 201
+        node = cluster.get("/api/v1/nodes/").body[0]["id"]
+        found = cluster.get(f"/api/v1/daemon/scan?node_id={node}&base_path={root.parent}").body
+        assert [site["path"] for site in found["sites"]] == [str(root)]
+        site = cluster.post("/api/v1/sites/manual", {"path": found["sites"][0]["path"]})
+        assert (site.status, site.body["url"]) == (201, "http://holdfast.example"), site
+        started = cluster.post(f"/api/v1/sites/{site.body['id']}/backup/start")
+        assert started.status == 202, started
+        status = cluster.wait_for_end(site.body["id"])
+        assert (status["status"], status["message"]) == ("completed", "Backup completed"), status
+    (bundle,) = store.rglob("*.tar.zst")
     return bundle
 
 
@@ -117,12 +115,10 @@ def restore(bundle: Path, root: Path, server: MariaDBServer) -> str:
 
 
 @pytest.fixture
-def restored(
-    inspection: SiteInspection, mariadb_server: MariaDBServer, tmp_path: Path
-) -> Iterator[tuple[Path, str]]:
+def restored(bundle: Path, mariadb_server: MariaDBServer) -> Iterator[tuple[Path, str]]:
     with ExitStack() as stack:
         root = stack.enter_context(wordpress_directory()) / "restored"
-        yield root, restore(back_up(inspection, tmp_path), root, mariadb_server)
+        yield root, restore(bundle, root, mariadb_server)
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:

@@ -158,11 +158,16 @@ def _answer(status: int, response: Any) -> Answer:
 
 
 @contextmanager
-def running_cluster(directory: Path, database_url: str, broker_url: str) -> Iterator[Cluster]:
-    """Yield a cluster with everything running; its logs are in the error of a test that fails."""
+def running_cluster(
+    directory: Path, database_url: str, broker_url: str, sites: Path | None = None
+) -> Iterator[Cluster]:
+    """Yield a cluster with everything running; its logs are in the error of a test that fails.
+
+    Its node's sites lie below `sites`, or below `directory`.
+    """
     cluster = Cluster(directory, database_url, broker_url)
     try:
-        cluster.set_up(directory)
+        cluster.set_up(sites or directory)
         cluster.start_panel()
         cluster.start_coordinator()
         cluster.start_worker()

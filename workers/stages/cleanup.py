@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from workers.engine.errors import EngineError
-from workers.engine.stores import open_store
 from workers.stages.context import StageContext, StageResult, StoreSpec, megabytes
 
 
@@ -28,7 +27,7 @@ def abandon(job_directory: Path, store: StoreSpec, checkpoint: Mapping[str, Any]
     if upload := checkpoint.get("upload"):
         # A store that is away keeps its unfinished upload until the orphan clean-up finds it.
         with contextlib.suppress(EngineError):
-            open_store(store.kind, store.config).abandon(checkpoint["key"], upload)
+            store.open().abandon(checkpoint["key"], upload)
 
 
 def remove_tree(directory: Path) -> int:

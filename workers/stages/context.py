@@ -10,6 +10,8 @@ from typing import Any
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
+from workers.engine.stores import open_store
+from workers.engine.stores.base import Store
 
 Outputs = Mapping[str, Any]
 
@@ -40,10 +42,15 @@ class SiteSpec:
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """The storage that the bundle goes to."""
+    """The storage that the bundle goes to, and what it was seen to support."""
 
     kind: str
     config: Mapping[str, Any] = field(repr=False)
+    capabilities: Mapping[str, Any] | None = None
+
+    def open(self) -> Store:
+        """Return the store; makes no request."""
+        return open_store(self.kind, self.config, self.capabilities)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from workers.engine.sources import FilesSource
-from workers.engine.stores import open_store
 from workers.stages.context import StageContext, StageResult, WorkMissing, megabytes
 
 
 def run(context: StageContext) -> StageResult:
     """Send the segments as one object; an earlier attempt's finished parts are not sent again."""
     sealed = context.inputs["create_bundle"]
-    store = open_store(context.store.kind, context.store.config)
     paths = [context.job_directory / part / "segment" for part in sealed["parts"]]
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -18,7 +16,7 @@ def run(context: StageContext) -> StageResult:
     with FilesSource(paths) as source:
         context.reporter.total(source.size)
         context.reporter.detail(f"Storing {megabytes(source.size)}")
-        stored = store.put(
+        stored = context.store.open().put(
             sealed["key"],
             source,
             sha256=sealed["sha256"],
