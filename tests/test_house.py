@@ -195,6 +195,49 @@ def test_every_direct_requirement_is_locked() -> None:
         assert missing == [], path.name
 
 
+# Imports everything that an installation of base.txt runs, with whatever else is installed here for
+# the tests hidden, as if it were not there.
+BASE_ONLY = """
+import importlib, pkgutil, re, sys
+from importlib.metadata import packages_distributions
+
+def plain(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+locked = set(re.findall("^([a-z0-9-]+)", open("requirements/base.txt").read(), re.M))
+hidden = {top for top, names in packages_distributions().items()
+          if not locked & set(map(plain, names))}
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError("No module named " + name, name=name)
+
+assert {"pytest", "mypy", "psycopg"} <= hidden
+sys.meta_path.insert(0, Hide())
+import django
+django.setup()
+import panel, backups, workers
+for package in (panel, backups, workers):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+import boto3, kombu.transport.redis, uvicorn
+uvicorn.Config("panel.asgi:application").load()
+boto3.client("s3", region_name="x", aws_access_key_id="x", aws_secret_access_key="x")
+"""
+
+
+def test_everything_runs_with_base_requirements_alone() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BASE_ONLY],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "panel.settings"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_top_level_holds_only_what_belongs_there() -> None:
     assert {name.partition("/")[0] for name in _tracked()} <= TOP_LEVEL
 
