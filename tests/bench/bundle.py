@@ -4,10 +4,11 @@
 
 Prepares a site (code, and media that does not compress) and a tree of small files, always the same
 bytes for the same options, then runs every contender in turn, `--runs` rounds, output in the page
-cache. Prints the median wall time of each, its ratio to `tar -cf - | zstd -T0 -3`, the size of what
-it wrote, and the most memory: the resident set sizes of all its processes added up (pages that they
-share count more than once), sampled every 20 ms. "holdfast" is the tree, the manifest and the
-index, synced to the disk; reading all of it back is shown on its own.
+cache. Prints the medians of wall time and of processors' time (which other load on the machine
+disturbs less), their ratios to `tar -cf - | zstd -T0 -3`, the size of what was written, and the
+most memory: the resident set sizes of all processes added up (pages that they share count more
+than once), sampled every 20 ms. "holdfast" is the tree, the manifest and the index, synced to the
+disk; reading all of it back is shown on its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -23,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -30,6 +33,8 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_SECONDS = 0.02
 BASELINE = "tar | zstd -T0 -3"
+OURS = "holdfast"
+READ_BACK_NAME = "holdfast: read back"
 
 WRITER = """
 import sys
@@ -56,6 +61,18 @@ out = Path(sys.argv[1])
 with FilesSource([out / name / "segment" for name in ("files", "seal")]) as source:
     verify(source, reporter=SilentReporter())
 """
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of wall time and of processors' time, and bytes of memory at most."""
+
+    wall: float
+    work: float
+    memory: int
+
+
+Contender = Callable[[Path, Path], Cost]
 
 
 def make_text(generator: random.Random, size: int) -> bytes:
@@ -118,13 +135,18 @@ def sample_memory(process: subprocess.Popen[bytes], peak: list[int]) -> None:
         time.sleep(SAMPLE_SECONDS)
 
 
-def run(argv: list[str], environment: dict[str, str] | None = None) -> tuple[float, int]:
-    """Run to the end; return seconds and bytes of memory."""
+def processor_seconds() -> float:
+    """Return how long processors worked for the children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run(argv: list[str]) -> Cost:
+    """Run to the end; return what it cost."""
     peak = [0]
     began = time.perf_counter()
-    process = subprocess.Popen(
-        argv, stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})}, cwd=ROOT
-    )
+    worked = processor_seconds()
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=ROOT)
     sampler = threading.Thread(target=sample_memory, args=(process, peak))
     sampler.start()
     status = process.wait()
@@ -132,23 +154,23 @@ def run(argv: list[str], environment: dict[str, str] | None = None) -> tuple[flo
     sampler.join()
     if status:
         raise SystemExit(f"{argv[0]} ended with {status}")
-    return seconds, peak[0]
+    return Cost(seconds, processor_seconds() - worked, peak[0])
 
 
-def shell(script: str) -> Callable[[Path, Path], tuple[float, int]]:
+def shell(script: str) -> Contender:
     """Return a contender that is a script of the shell with $1 the tree and $2 the output."""
     return lambda tree, out: run(["bash", "-ec", script, "bash", str(tree), str(out)])
 
 
-def python(script: str, *more: str) -> Callable[[Path, Path], tuple[float, int]]:
+def python(script: str, *more: str) -> Contender:
     """Return a contender that is ours."""
     return lambda tree, out: run([sys.executable, "-c", script, str(tree), str(out), *more])
 
 
-def contenders(readers: int, others: bool) -> dict[str, Callable[[Path, Path], tuple[float, int]]]:
+def contenders(readers: int, others: bool) -> dict[str, Contender]:
     """Return what competes here, by name."""
     found = {
-        "holdfast": python(WRITER, str(readers)),
+        OURS: python(WRITER, str(readers)),
         BASELINE: shell(
             'mkdir -p "$2"; tar -C "$1" -cf - . | zstd -q -T0 -3 > "$2/a.zst"; sync "$2/a.zst"'
         ),
@@ -183,31 +205,29 @@ def size_of(folder: Path) -> int:
 def measure(title: str, tree: Path, work: Path, options: argparse.Namespace) -> None:
     """Run all contenders in turn and print the table."""
     everyone = contenders(options.readers, not options.ours_only)
-    seconds: dict[str, list[float]] = {name: [] for name in [*everyone, "holdfast: read back"]}
-    memory = dict.fromkeys(seconds, 0)
+    costs: dict[str, list[Cost]] = {name: [] for name in [*everyone, READ_BACK_NAME]}
     sizes: dict[str, int] = {}
     run(["bash", "-c", 'tar -C "$1" -cf - . | cat > /dev/null', "bash", str(tree)])
     for _ in range(options.runs):
         for name, contend in everyone.items():
             out = work / "out"
-            took, peak = contend(tree, out)
-            seconds[name].append(took)
-            memory[name] = max(memory[name], peak)
+            costs[name].append(contend(tree, out))
             sizes[name] = size_of(out)
-            if name == "holdfast":
-                name = "holdfast: read back"
-                took, peak = run([sys.executable, "-c", READ_BACK, str(out)])
-                seconds[name].append(took)
-                memory[name] = max(memory[name], peak)
+            if name == OURS:
+                costs[READ_BACK_NAME].append(run([sys.executable, "-c", READ_BACK, str(out)]))
             shutil.rmtree(out)
-    base = statistics.median(seconds[BASELINE])
     print(f"\n{title}, {options.runs} runs, load {os.getloadavg()[0]:.1f}")
-    print(f"{'':26}{'median s':>9}{'ratio':>7}{'min s':>7}{'max s':>7}{'MB out':>8}{'peak MB':>9}")
-    for name, runs in seconds.items():
-        median = statistics.median(runs)
+    print(f"{'':26}{'wall s':>8}{'ratio':>7}{'min':>7}{'max':>7}", end="")
+    print(f"{'CPU s':>8}{'ratio':>7}{'MB out':>8}{'peak MB':>9}")
+    base_wall = statistics.median(cost.wall for cost in costs[BASELINE])
+    base_work = statistics.median(cost.work for cost in costs[BASELINE])
+    for name, runs in costs.items():
+        wall = [cost.wall for cost in runs]
+        work_done = statistics.median(cost.work for cost in runs)
         print(
-            f"{name:26}{median:9.2f}{median / base:7.2f}{min(runs):7.2f}{max(runs):7.2f}"
-            f"{sizes.get(name, 0) / 1e6:8.0f}{memory[name] / 1e6:9.0f}",
+            f"{name:26}{statistics.median(wall):8.2f}{statistics.median(wall) / base_wall:7.2f}"
+            f"{min(wall):7.2f}{max(wall):7.2f}{work_done:8.2f}{work_done / base_work:7.2f}"
+            f"{sizes.get(name, 0) / 1e6:8.0f}{max(cost.memory for cost in runs) / 1e6:9.0f}",
             flush=True,
         )
 
