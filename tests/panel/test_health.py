@@ -1,0 +1,111 @@
+"""/health and /health/live."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models.functions import Now
+from rest_framework.test import APIClient
+
+from backups.models import Node, Storage, Worker
+from panel import health
+from tests.servers.redis import RedisServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PARTS = {"database", "schema", "broker", "workers", "storage"}
+
+
+@pytest.fixture
+def everything(redis_server: RedisServer, settings: pytest.FixtureRequest) -> None:
+    settings.CELERY_BROKER_URL = redis_server.url
+    node = Node.objects.create(name="web-01", allowed_roots=["/srv"])
+    Worker.objects.create(
+        name="w", node=node, hostname="h", process_id=1, started_at=Now(), last_seen_at=Now()
+    )
+    Storage.objects.create(name="folder", type="local", config={"path": "/srv"})
+
+
+def failed(body: dict) -> set[str]:
+    return {name for name in PARTS if body[name]["status"] != "ok"}
+
+
+def test_all_is_healthy_when_every_part_answers(client: APIClient, everything: None) -> None:
+    answer = client.get("/health")
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"status", *PARTS}
+    assert (answer.json()["status"], failed(answer.json())) == ("healthy", set())
+
+
+def test_panel_works_on_when_broker_workers_and_storages_are_away(
+    client: APIClient, settings: pytest.FixtureRequest
+) -> None:
+    settings.CELERY_BROKER_URL = "redis://:a-secret@127.0.0.1:9/0"
+    answer = client.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert failed(answer.json()) == {"broker", "workers", "storage"}
+    assert "a-secret" not in answer.content.decode()
+
+
+def test_storage_is_told_when_its_test_failed(client: APIClient, everything: None) -> None:
+    Storage.objects.update(test_error="The bucket is gone, key AKEXAMPLE.")
+    answer = client.get("/health")
+    assert failed(answer.json()) == {"storage"}
+    assert "AKEXAMPLE" not in answer.content.decode()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never answers, as a hung Redis does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_hung_broker_holds_nothing_up(
+    client: APIClient, everything: None, silent_port: int, settings: pytest.FixtureRequest
+) -> None:
+    settings.CELERY_BROKER_URL = f"redis://127.0.0.1:{silent_port}/0"
+    assert failed(client.get("/health").json()) == {"broker"}
+
+
+def test_panel_is_unhealthy_when_migrations_are_missing(
+    client: APIClient, everything: None
+) -> None:
+    recorder = MigrationRecorder(connection)
+    recorder.record_unapplied("backups", "0001_initial")
+    try:
+        answer = client.get("/health")
+    finally:
+        recorder.record_applied("backups", "0001_initial")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert failed(answer.json()) == {"schema"}
+
+
+def test_panel_is_unhealthy_when_the_database_is_broken(
+    client: APIClient, everything: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder is no database file: the connection of every check's thread fails for real.
+    monkeypatch.setitem(connection.settings_dict, "NAME", "/")
+    answer = client.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert failed(answer.json()) == PARTS - {"broker"}
+
+
+def test_part_has_failed_when_it_takes_too_long(
+    client: APIClient, everything: None, silent_port: int, monkeypatch: pytest.MonkeyPatch,
+    settings: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    settings.CELERY_BROKER_URL = f"redis://127.0.0.1:{silent_port}/0"
+    monkeypatch.setattr(health, "PART_SECONDS", 0.2)
+    body = client.get("/health").json()
+    assert body["broker"]["detail"] == "No answer within 0.2 s."
+
+
+def test_process_is_alive_whatever_the_rest_does(
+    client: APIClient, settings: pytest.FixtureRequest
+) -> None:
+    answer = client.get("/health/live")
+    assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
