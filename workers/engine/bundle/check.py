@@ -7,7 +7,7 @@ import hashlib
 import queue
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from workers.engine.bundle.container import (
@@ -24,6 +24,7 @@ from workers.engine.sources import ByteSource, chunks_of
 
 _READ_BYTES = 4 << 20
 _FRAMES_AHEAD = 3
+_CHECK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def verify(source: ByteSource, *, reporter: Reporter) -> VerifyReport:
     walk = _MemberWalk(index.members())
     hasher = hashlib.sha256()
     reporter.total(source.size)
-    with contextlib.closing(_Ahead(locked, index, hasher)) as frames:
+    with contextlib.closing(_Ahead(locked, index, hasher, reporter.check)) as frames:
         for frame, data in frames:
             walk.feed(decode_frame(data, frame.content_size), frame.positions)
             reporter.advance(frame.size)
@@ -85,8 +86,15 @@ class _LockedSource:
 class _Ahead:
     """Frames with their bytes, read, hashed and compared with their CRC by a thread of its own."""
 
-    def __init__(self, source: ByteSource, index: BundleIndex, hasher: hashlib._Hash) -> None:
+    def __init__(
+        self,
+        source: ByteSource,
+        index: BundleIndex,
+        hasher: hashlib._Hash,
+        check: Callable[[], None],
+    ) -> None:
         self._source = source
+        self._check = check
         self._index = index
         self._hasher = hasher
         self._ready: queue.Queue[tuple[Frame, bytes] | BaseException | None] = queue.Queue(
@@ -97,7 +105,14 @@ class _Ahead:
         self._thread.start()
 
     def __iter__(self) -> Iterator[tuple[Frame, bytes]]:
-        while (item := self._ready.get()) is not None:
+        while True:
+            try:
+                item = self._ready.get(timeout=_CHECK_SECONDS)
+            except queue.Empty:
+                self._check()
+                continue
+            if item is None:
+                return
             if isinstance(item, BaseException):
                 raise item
             yield item

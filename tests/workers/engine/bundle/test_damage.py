@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.workers.engine.bundle.conftest import Built, build_bundle, write
 from workers.engine.bundle import BundleDamaged, BundleReader, seal, verify, write_dump, write_tree
 from workers.engine.bundle.container import FOOTER_BYTES
 from workers.engine.bundle.tree import TreeRoot
+from workers.engine.errors import StopRequested
 from workers.engine.excludes import Excludes
 from workers.engine.progress import SilentReporter
 from workers.engine.sources import FilesSource
@@ -113,6 +115,25 @@ def test_verify_stops_when_the_source_fails(bundle: bytes) -> None:
 
     with pytest.raises(OSError, match="Input/output"):
         verify(Failing(bundle), reporter=SilentReporter())
+
+
+def test_a_stop_is_heard_when_the_source_hangs(bundle: bytes) -> None:
+    released = threading.Event()
+
+    class Hanging(Bytes):
+        def read_at(self, offset: int, length: int) -> bytes:
+            if offset == 0:
+                released.wait()
+            return super().read_at(offset, length)
+
+    class Stopper(SilentReporter):
+        def check(self) -> None:
+            released.set()
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        verify(Hanging(bundle), reporter=Stopper())
+    assert not any(thread.name == "bundle-check" for thread in threading.enumerate())
 
 
 def test_the_sha256_is_that_of_the_file_when_sealed(
