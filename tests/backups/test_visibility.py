@@ -1,0 +1,72 @@
+"""Who may see what."""
+
+from __future__ import annotations
+
+import pytest
+
+from backups.models import Node, Site, Storage
+from backups.queries import (
+    backups_visible_to,
+    jobs_visible_to,
+    may_manage_site,
+    may_manage_storage,
+    nodes_visible_to,
+    sites_visible_to,
+    storages_visible_to,
+)
+from panel.accounts.models import User
+from tests.backups.conftest import ended_job
+
+
+@pytest.fixture
+def people(
+    super_admin: User, node_admin: User, site_admin: User, other_site: Site
+) -> dict[str, User]:
+    stranger = User.objects.create_user("stranger@example.com")
+    return {"super": super_admin, "node": node_admin, "site": site_admin, "stranger": stranger}
+
+
+def test_each_role_sees_what_the_contract_gives_it(
+    people: dict[str, User], site: Site, other_site: Site, make_backup: object
+) -> None:
+    for one in (site, other_site):
+        make_backup(one, job=ended_job(one))  # type: ignore[operator]
+    everything, own, nothing = [site, other_site], [site], []
+    expected = {"super": everything, "node": own, "site": own, "stranger": nothing}
+    for name, sites in expected.items():
+        user = people[name]
+        ids = {one.pk for one in sites}
+        assert {one.pk for one in sites_visible_to(user)} == ids, name
+        assert {job.site_id for job in jobs_visible_to(user)} == ids, name
+        assert {backup.site_id for backup in backups_visible_to(user)} == ids, name
+    nodes = {name: nodes_visible_to(user).count() for name, user in people.items()}
+    assert nodes == {"super": 2, "node": 1, "site": 0, "stranger": 0}
+
+
+def test_nobody_sees_anything_when_disabled(people: dict[str, User], storage: Storage) -> None:
+    for user in people.values():
+        user.is_active = False
+        assert not sites_visible_to(user).exists()
+        assert not nodes_visible_to(user).exists()
+        assert not storages_visible_to(user).exists()
+        assert not may_manage_storage(user)
+
+
+def test_rows_come_once_when_assigned_twice(node_admin: User, site: Site, node: Node) -> None:
+    site.admins.add(node_admin)
+    assert sites_visible_to(node_admin).count() == 1
+    for _ in range(3):
+        node.admins.add(User.objects.create_user(f"{User.objects.count()}@example.com"))
+    assert sites_visible_to(node_admin).count() == 1
+
+
+def test_only_the_nodes_admins_manage_a_site(people: dict[str, User], site: Site) -> None:
+    managing = {name: may_manage_site(user, site) for name, user in people.items()}
+    assert managing == {"super": True, "node": True, "site": False, "stranger": False}
+
+
+def test_storages_can_be_chosen_by_whoever_adds_sites(
+    people: dict[str, User], storage: Storage
+) -> None:
+    choosing = {name: storages_visible_to(user).count() for name, user in people.items()}
+    assert choosing == {"super": 1, "node": 1, "site": 0, "stranger": 0}
