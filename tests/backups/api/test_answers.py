@@ -1,7 +1,7 @@
 """What only a node can answer, and /api/v1/daemon/answers/{link}.
 
 No worker runs here: answers are put where a worker's would be, through the real result backend.
-tests/contracts has the same questions with real workers.
+test_with_workers.py asks the same questions of real workers.
 """
 
 from __future__ import annotations
