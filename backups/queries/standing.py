@@ -39,7 +39,7 @@ def nodes_with_live_workers() -> QuerySet[Node]:
     return Node.objects.filter(Exists(alive), is_enabled=True)
 
 
-def nodes_with_standing(nodes: QuerySet[Node]) -> QuerySet[Node]:
+def nodes_with_standing(nodes: QuerySet[Node]) -> QuerySet[Any]:
     """Add `worker_count`, `active_jobs`, `queued_jobs` and `is_online` to nodes."""
     alive = live_workers().filter(node=OuterRef("pk"))
     return nodes.annotate(
