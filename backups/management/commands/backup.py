@@ -39,7 +39,7 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
         # Ctrl-C ends the following, not the backup.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        console = Console(file=self.stdout._out)
+        console = Console()
         console.print(f"Backup of {site.name} started, job {job.pk}", highlight=False)
         if options["no_follow"]:
             return
