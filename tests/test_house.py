@@ -267,6 +267,19 @@ def test_the_compose_file_is_one_and_sets_only_what_is_read() -> None:
     )
 
 
+def test_the_hooks_of_pre_commit_are_valid_and_their_programs_installed() -> None:
+    script = Path(sys.executable).with_name("pre-commit")
+    done = subprocess.run(
+        [str(script), "validate-config"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    for hook in config["repos"][0]["hooks"]:
+        program = re.findall(r"\.venv/bin/(\S+)", hook["entry"])
+        assert len(program) == 1, hook["id"]
+        assert Path(sys.executable).with_name(program[0]).is_file(), hook["id"]
+
+
 def test_no_migration_is_missing() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"],
