@@ -30,7 +30,7 @@ class Reporter(Protocol):
 
 
 class SilentReporter:
-    """Reports to nobody: for scripts, tests and benchmarks. Keeps totals and warnings to look at."""
+    """Reports to nobody: for scripts, tests and benchmarks. Keeps totals and warnings to see."""
 
     def __init__(self) -> None:
         self.bytes_total = 0
