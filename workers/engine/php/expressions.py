@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from workers.engine.php.literals import Interpolation, PhpSyntaxError
+from workers.engine.php.operators import (
+    ASSIGNMENTS,
+    CASTS,
+    COALESCE,
+    INCLUDES,
+    LEFT,
+    NOT,
+    POWER,
+    PREFIX,
+    TERNARY,
+)
 from workers.engine.php.syntax import (
     ArrayItem,
     ArrayLiteral,
@@ -27,35 +38,6 @@ from workers.engine.php.syntax import (
 )
 from workers.engine.php.tokens import Kind, Token, tokenize_expression
 
-# Binding powers of https://www.php.net/manual/language.operators.precedence.php, PHP 8.
-_LEVELS = {
-    1: "or",
-    2: "xor",
-    3: "and",
-    7: "||",
-    8: "&&",
-    9: "|",
-    10: "^",
-    11: "&",
-    12: "== != <> === !== <=>",
-    13: "< <= > >=",
-    14: ".",
-    15: "<< >>",
-    16: "+ -",
-    17: "* / %",
-    19: "instanceof",
-}
-_LEFT = {operator: power for power, row in _LEVELS.items() for operator in row.split()}
-_TERNARY = 5
-_COALESCE = 6
-_NOT = 18
-_PREFIX = 20
-_POWER = 21
-_ASSIGNMENT_OPERATORS = "= += -= *= /= .= %= **= ??= &= |= ^= <<= >>="
-_ASSIGNMENTS = frozenset(_ASSIGNMENT_OPERATORS.split())
-_CAST_WORDS = "int integer float double real string binary bool boolean array object unset"
-_CASTS = frozenset(_CAST_WORDS.split())
-_INCLUDES = frozenset(["include", "include_once", "require", "require_once"])
 _MAX_DEPTH = 60
 
 
@@ -115,18 +97,18 @@ class ExpressionParser:
     def _join(self, left: Expression, minimum: int) -> Expression | None:
         """Return `left` with the operator that follows and its right side, or None."""
         token = self.token
-        if token.kind is Kind.OPERATOR and token.text in _ASSIGNMENTS:
+        if token.kind is Kind.OPERATOR and token.text in ASSIGNMENTS:
             return self._assignment(left)
-        if token.is_operator("?") and minimum <= _TERNARY:
+        if token.is_operator("?") and minimum <= TERNARY:
             return self._ternary(left)
-        if token.is_operator("??") and minimum <= _COALESCE:
+        if token.is_operator("??") and minimum <= COALESCE:
             self.next()
-            return Binary(token.line, "??", left, self.expression(_COALESCE))
-        if token.is_operator("**") and minimum <= _POWER:
+            return Binary(token.line, "??", left, self.expression(COALESCE))
+        if token.is_operator("**") and minimum <= POWER:
             self.next()
-            return Binary(token.line, "**", left, self.expression(_PREFIX))
+            return Binary(token.line, "**", left, self.expression(PREFIX))
         operator = token.text.lower() if token.kind is Kind.NAME else token.text
-        power = _LEFT.get(operator) if token.kind in (Kind.OPERATOR, Kind.NAME) else None
+        power = LEFT.get(operator) if token.kind in (Kind.OPERATOR, Kind.NAME) else None
         if power is None or power < minimum:
             return None
         self.next()
@@ -144,23 +126,23 @@ class ExpressionParser:
     def _ternary(self, condition: Expression) -> Expression:
         line = self.next().line
         if self.take(":"):
-            return Ternary(line, condition, None, self.expression(_TERNARY + 1))
+            return Ternary(line, condition, None, self.expression(TERNARY + 1))
         yes = self.expression(4)
         self.expect(":")
-        return Ternary(line, condition, yes, self.expression(_TERNARY + 1))
+        return Ternary(line, condition, yes, self.expression(TERNARY + 1))
 
     def _prefix(self) -> Expression:
         token = self.token
         if token.kind is Kind.OPERATOR:
             if token.text in ("-", "+", "~", "@"):
                 self.next()
-                return Unary(token.line, token.text, self.expression(_PREFIX))
+                return Unary(token.line, token.text, self.expression(PREFIX))
             if token.text == "!":
                 self.next()
-                return Unary(token.line, "!", self.expression(_NOT))
+                return Unary(token.line, "!", self.expression(NOT))
             if token.text in ("++", "--", "&"):
                 self.next()
-                operand = self.expression(_PREFIX)
+                operand = self.expression(PREFIX)
                 return Assign(token.line, operand, "", Opaque(token.line, token.text))
             if token.text == "(":
                 return self._parenthesis()
@@ -169,10 +151,10 @@ class ExpressionParser:
     def _parenthesis(self) -> Expression:
         line = self.next().line
         following = self.tokens[self.position + 1 : self.position + 2]
-        if self.token.is_keyword(*_CASTS) and following and following[0].is_operator(")"):
+        if self.token.is_keyword(*CASTS) and following and following[0].is_operator(")"):
             cast = self.next().text.lower()
             self.next()
-            return Unary(line, f"({cast})", self.expression(_PREFIX))
+            return Unary(line, f"({cast})", self.expression(PREFIX))
         inner = self.expression()
         self.expect(")")
         return self._postfix(inner)
@@ -239,7 +221,7 @@ class ExpressionParser:
             return ArrayLiteral(token.line, self._items("]"))
         if token.is_operator("#["):
             self.skip_balanced("[", "]")
-            return self.expression(_PREFIX)
+            return self.expression(PREFIX)
         self.position -= token.kind is not Kind.END
         raise self.error("an expression is expected")
 
@@ -271,7 +253,7 @@ class ExpressionParser:
         return Constant(token.line, name)
 
     def _special(self, word: str) -> Callable[[Token], Expression] | None:
-        if word in _INCLUDES:
+        if word in INCLUDES:
             return self._include
         if word == "array" and not self.token.is_operator("("):
             return None
@@ -284,7 +266,7 @@ class ExpressionParser:
             "die": self._exit,
             "print": lambda token: Opaque(token.line, "print", (self.expression(4),), False),
             "new": self._new,
-            "clone": lambda token: Opaque(token.line, "clone", (self.expression(_PREFIX),)),
+            "clone": lambda token: Opaque(token.line, "clone", (self.expression(PREFIX),)),
             "throw": self._throw,
             "yield": self._unsupported,
             "match": self._match,
