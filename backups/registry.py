@@ -56,6 +56,9 @@ DATABASE_ENGINES: dict[str, str] = {
     "none": "No database",
 }
 
+# Their `db_name` is the path of a file on the node, which must lie below its roots as sites do.
+FILE_ENGINES = frozenset({"sqlite"})
+
 STORES: dict[str, str] = {"s3": "S3 or compatible", "local": "Folder on the node"}
 # Kinds whose bundles only the host that wrote them can reach.
 NODE_BOUND_STORES = frozenset({"local"})

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 
 from backups.errors import InUseError, InvalidFieldError, SiteExistsError
 from backups.models import BackupStatus, Node, Site
+from backups.registry import FILE_ENGINES
 
 # What a job reads: it must not change under a running one.
 SOURCE_FIELDS = frozenset(
@@ -134,6 +135,8 @@ def _check(site: Site) -> None:
     # The configuration may lie one folder above the site, but never outside the roots either.
     if site.wp_config_path:
         require_below(site.wp_config_path, roots, field="wp_config_path", node=site.node)
+    if site.db_engine in FILE_ENGINES:
+        require_below(site.db_name, roots, field="db_name", node=site.node)
     site.wp_path = str(PurePosixPath(site.wp_path))
     site.full_clean(exclude=["uuid"])
     same = Site.objects.filter(node=site.node, wp_path=site.wp_path).exclude(pk=site.pk).first()

@@ -14,6 +14,7 @@ from backups.admin.base import DomainAdmin, adopt, changed_values
 from backups.errors import DomainError, InvalidFieldError
 from backups.models import Site
 from backups.queries import sites_visible_to, sites_with_usage
+from backups.registry import FILE_ENGINES
 from backups.states import OUTSIDE, JobState
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class SiteForm(_ModelForm):
         """Check the paths against the node's roots, beside their fields."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         node = cleaned.get("node")
-        for field in ("wp_path", "wp_config_path"):
+        is_file = cleaned.get("db_engine") in FILE_ENGINES
+        for field in ("wp_path", "wp_config_path", *(["db_name"] if is_file else [])):
             path = cleaned.get(field)
             if node is None or not path:
                 continue

@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from backups.actions import nodes
 from backups.models import Backup, Job, JobEvent, Node, Site, Stage, Storage, Worker
 from panel.accounts.models import User
 from tests.backups.conftest import ended_job
@@ -104,11 +105,12 @@ def test_site_is_added_and_changed_and_its_password_never_shown(staff: Client, n
     assert (site.db_name, site.db_password) == ("wp", "geheim")
 
 
-@pytest.mark.parametrize("field", ["wp_path", "wp_config_path"])
+@pytest.mark.parametrize("field", ["wp_path", "wp_config_path", "db_name"])
 def test_path_is_refused_beside_its_field_when_outside(
     field: str, staff: Client, node: Node
 ) -> None:
-    answer = staff.post(page(Site, "add"), site_form(node, **{field: "/etc/x"}))
+    form = site_form(node, db_engine="sqlite", db_name=f"{node.allowed_roots[0]}/wp.sqlite")
+    answer = staff.post(page(Site, "add"), {**form, field: "/etc/x"})
     assert answer.status_code == 200
     assert "lies outside the folders" in answer.content.decode()
     assert not Site.objects.exists()
@@ -165,6 +167,13 @@ def test_node_is_added_and_changed_without_its_readings(staff: Client, db: None)
     assert staff.post(page(Node, "change", node.pk), change).status_code == 302
     node.refresh_from_db()
     assert (node.slots, node.label, node.cpu_percent) == (5, "The ninth", 42.0)
+
+
+def test_readings_stay_when_a_node_is_changed_from_an_older_copy(node: Node) -> None:
+    Node.objects.update(cpu_percent=42.0)
+    nodes.change_node(node=node, slots=5)
+    node.refresh_from_db()
+    assert (node.slots, node.cpu_percent) == (5, 42.0)
 
 
 def test_node_stays_when_it_has_sites(staff: Client, site: Site) -> None:

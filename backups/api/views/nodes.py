@@ -30,4 +30,5 @@ class NodeDetail(RetrieveAPIView[Node]):
     def get_object(self) -> Node:
         """Return the node; raises 403 or 404."""
         visible = nodes_with_standing(nodes_visible_to(person(self.request)))
-        return visible_or_refused(visible, self.kwargs["node_id"])
+        node: Node = visible_or_refused(visible, self.kwargs["node_id"])
+        return node

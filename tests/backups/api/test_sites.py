@@ -146,6 +146,17 @@ def test_field_is_named_when_it_cannot_be_used(
     assert not Site.objects.exists()
 
 
+def test_database_file_must_lie_below_the_roots_as_the_site_does(
+    api: APIClient, node: Node
+) -> None:
+    for path in ("/srv/panel.sqlite3", "panel.sqlite3", ""):
+        answer = api.post("/api/v1/sites/", fields(node, db_engine="sqlite", db_name=path))
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, ["db_name"]), path
+    path = f"{node.allowed_roots[0]}/new.example/wp.sqlite"
+    answer = api.post("/api/v1/sites/", fields(node, db_engine="sqlite", db_name=path))
+    assert answer.status_code == 201, answer.content
+
+
 def test_site_is_refused_when_the_folder_is_one_already(api: APIClient, node: Node) -> None:
     assert api.post("/api/v1/sites/", fields(node)).status_code == 201
     again = fields(node, name="another", wp_path=f"{node.allowed_roots[0]}/new.example/")
