@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,16 @@ def closed_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current_app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
     monkeypatch.setattr(current_app, "_pool", None)
     monkeypatch.setattr(current_app.amqp, "_producer_pool", None)
+
+
+@pytest.fixture
+def settled_dispatch(db: None, closed_broker: None) -> Iterator[None]:
+    """Wait at the end for what was to be sent after a commit: it needs the database until then."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "dispatch":
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 @pytest.fixture

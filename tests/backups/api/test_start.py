@@ -82,7 +82,7 @@ def test_start_is_forbidden_when_the_site_is_of_others(
 
 @pytest.mark.django_db(transaction=True)
 def test_job_is_recorded_at_once_when_the_broker_is_away(
-    api: APIClient, site: Site, live_worker: object, closed_broker: None
+    api: APIClient, site: Site, live_worker: object, settled_dispatch: None
 ) -> None:
     assert api.post(url(site)).status_code == 202
     assert Job.objects.filter(active_site=site).exists()
@@ -90,7 +90,10 @@ def test_job_is_recorded_at_once_when_the_broker_is_away(
 
 @pytest.mark.django_db(transaction=True)
 def test_exactly_one_wins_when_many_start_at_once(
-    super_admin: User, site: Site, client_of: Callable[[User], APIClient]
+    super_admin: User,
+    site: Site,
+    client_of: Callable[[User], APIClient],
+    settled_dispatch: None,
 ) -> None:
     clients = [client_of(super_admin) for _ in range(RACERS)]
 
