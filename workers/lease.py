@@ -10,7 +10,15 @@ from dataclasses import replace
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    ProgrammingError,
+    connection,
+)
 
 from backups.actions import attempts
 from backups.actions.attempts import Attempt, Progress, Verdict
@@ -25,6 +33,9 @@ RENEW_SECONDS = 1.0
 # With no renewal for two thirds of the lease, the attempt gives itself up before others may.
 FENCE_SHARE = 2 / 3
 
+# What the database answers when it is there and will never take this.
+_REFUSALS = (DataError, IntegrityError, ProgrammingError, NotSupportedError)
+
 
 def boot_seconds() -> float:
     """Return a clock that goes on while the machine is suspended, unlike the monotonic one."""
@@ -35,7 +46,8 @@ class LeaseKeeper:
     """A `Reporter` for a running stage, with a thread that speaks to the database for it.
 
     The stage's own thread only changes numbers here, so that a slow database never slows a
-    backup down; all that it can be told is to end, by `check`.
+    backup down; all that it can be told is to end, by `check`. Whether the lease may be somebody
+    else's by now is asked of the clock and not of the thread, which may hang in the database.
     """
 
     def __init__(self, attempt: Attempt) -> None:
@@ -77,26 +89,37 @@ class LeaseKeeper:
 
     def check(self) -> None:
         """See `Reporter.check`."""
+        if self._is_fenced():
+            raise Fenced
         if self._verdict is Verdict.STOP:
             raise StopRequested
-        if self._verdict is Verdict.FENCED:
-            raise Fenced
 
-    def until_written(self, write: Callable[[], Result]) -> Result:
-        """Do a last write again and again while the database is away and the lease still ours.
+    def until_answered(self, ask: Callable[[], Result]) -> Result:
+        """Ask the database again and again while it is away and the lease still ours.
 
         A restart of the database must not cost a finished stage. Raises `Fenced` when it is too
-        late, and whatever `write` raises besides database errors.
+        late, and whatever `ask` raises besides: also what the database refuses, and what it still
+        fails at after a whole lease that it let us keep.
         """
+        began = boot_seconds()
         while True:
             try:
-                return write()
-            except (DatabaseError, InterfaceError):
-                logger.warning("job %s: the database is away", self._attempt.job_id, exc_info=True)
+                return ask()
+            except _REFUSALS:
+                raise
+            except (DatabaseError, InterfaceError) as error:
+                if boot_seconds() - began > self._lease_seconds:
+                    raise
+                logger.warning("job %s: the database is away: %s", self._attempt.job_id, error)
                 connection.close()
-            if self._verdict is Verdict.FENCED:
+            if self._is_fenced():
                 raise Fenced
             self._closing.wait(self._interval)
+
+    def _is_fenced(self) -> bool:
+        if boot_seconds() - self._renewed_at > self._lease_seconds * FENCE_SHARE:
+            self._verdict = Verdict.FENCED
+        return self._verdict is Verdict.FENCED
 
     def _keep(self) -> None:
         try:
@@ -109,16 +132,20 @@ class LeaseKeeper:
             connection.close()
 
     def _renew(self) -> None:
-        if boot_seconds() - self._renewed_at > self._lease_seconds * FENCE_SHARE:
-            logger.error("job %s: no renewal for too long, giving up", self._attempt.job_id)
-            self._verdict = Verdict.FENCED
+        if self._is_fenced():
+            logger.error("job %s: fenced, giving up", self._attempt.job_id)
             return
         begun_at, progress = boot_seconds(), self.progress
         try:
             moved = progress.processed != self._written.processed
             verdict = attempts.renew_lease(self._attempt, progress, moved=moved)
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("job %s: lease not renewed: %s", self._attempt.job_id, error)
+        except Exception as error:
+            # Whatever it is, this thread goes on: if it cannot renew, the clock ends the attempt.
+            is_away = isinstance(error, (DatabaseError, InterfaceError))
+            what = None if is_away else error
+            logger.warning(
+                "job %s: lease not renewed: %s", self._attempt.job_id, error, exc_info=what
+            )
             connection.close()
             return
         self._renewed_at, self._written = begun_at, progress

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.db import connection
 
 from backups.actions import attempts
 from backups.actions.attempts import Attempt
+from backups.errors import DomainError
 from backups.models import Job, Site
 from backups.registry import STAGES
 from backups.states import JobState, StageState
@@ -46,29 +48,34 @@ def run_stage(stage_name: str, *, job_id: str, epoch: int, worker: str) -> bool:
 
 
 def _run_claimed(attempt: Attempt, keeper: LeaseKeeper) -> bool:
-    job = Job.objects.select_related("site", "node", "storage").get(pk=attempt.job_id)
-    job_directory = Path(settings.HOLDFAST_SPOOL_DIRECTORY) / str(job.pk)
     try:
-        context = _context(attempt, job, job_directory, keeper)
-        # Reopened when needed: a connection that idles through a long stage may be dead by then.
-        connection.close()
-        result = STAGES[attempt.stage_name].load()(context)
-        keeper.check()
+        return _finished(attempt, keeper, _work(attempt, keeper))
     except StopRequested:
-        _abandon(job, job_directory)
-        keeper.until_written(lambda: attempts.end_stopped(attempt))
-        return False
+        return _stopped(attempt, keeper)
     except EngineError as error:
-        return _failed(attempt, keeper, job, job_directory, error)
+        return _failed(attempt, keeper, error)
     except Exception as error:
-        return _failed(attempt, keeper, job, job_directory, _as_engine_error(error, job))
-    return _finished(attempt, keeper, job, job_directory, result)
+        return _failed(attempt, keeper, _as_engine_error(error, attempt))
 
 
-def _finished(
-    attempt: Attempt, keeper: LeaseKeeper, job: Job, job_directory: Path, result: StageResult
-) -> bool:
-    finished = keeper.until_written(
+def _work(attempt: Attempt, keeper: LeaseKeeper) -> StageResult:
+    job = keeper.until_answered(lambda: _load(attempt))
+    previous_facts = keeper.until_answered(lambda: attempts.previous_facts(attempt))
+    context = _context(attempt, job, previous_facts, keeper)
+    # Reopened when needed: a connection that idles through a long stage may be dead by then.
+    connection.close()
+    result: StageResult = STAGES[attempt.stage_name].load()(context)
+    keeper.check()
+    return result
+
+
+def _load(attempt: Attempt) -> Job:
+    jobs = Job.objects.select_related("site__node", "node", "storage").prefetch_related("stages")
+    return jobs.get(pk=attempt.job_id)
+
+
+def _finished(attempt: Attempt, keeper: LeaseKeeper, result: StageResult) -> bool:
+    finished = keeper.until_answered(
         lambda: attempts.finish_stage(
             attempt,
             outputs=result.outputs,
@@ -77,33 +84,53 @@ def _finished(
             progress=keeper.progress,
         )
     )
-    if not finished and attempt.jobs().filter(state=JobState.STOPPING).exists():
-        _abandon(job, job_directory)
-        keeper.until_written(lambda: attempts.end_stopped(attempt))
+    if not finished:
+        _stopped_if_asked(attempt, keeper)
     return finished
 
 
-def _failed(
-    attempt: Attempt, keeper: LeaseKeeper, job: Job, job_directory: Path, error: EngineError
-) -> bool:
-    logger.error("job %s: %s failed: %s", job.pk, attempt.stage_name, error.message)
-    state = keeper.until_written(
+def _failed(attempt: Attempt, keeper: LeaseKeeper, error: EngineError) -> bool:
+    logger.error("job %s: %s failed: %s", attempt.job_id, attempt.stage_name, error.message)
+    from_start = isinstance(error, WorkMissing)
+    upload = keeper.until_answered(lambda: attempts.unfinished_upload(attempt))
+    state = keeper.until_answered(
         lambda: attempts.fail_stage(
             attempt,
             code=error.code,
             message=error.message,
             hint=error.hint,
             permanent=error.permanent,
-            from_start=isinstance(error, WorkMissing),
+            from_start=from_start,
         )
     )
-    if state == JobState.FAILED:
-        _abandon(job, job_directory)
+    if state is None:
+        _stopped_if_asked(attempt, keeper)
+    elif state == JobState.FAILED:
+        _abandon(attempt, upload)
+    elif from_start:
+        # Nobody knows of it any more, while the spool may hold what a next attempt writes.
+        _abandon_upload(attempt, upload)
     return False
 
 
-def _as_engine_error(error: Exception, job: Job) -> EngineError:
+def _stopped_if_asked(attempt: Attempt, keeper: LeaseKeeper) -> None:
+    """End a job whose stop came just before its result, if that is why it was refused."""
+    asked = attempt.jobs().filter(state=JobState.STOPPING)
+    if keeper.until_answered(asked.exists):
+        _stopped(attempt, keeper)
+
+
+def _stopped(attempt: Attempt, keeper: LeaseKeeper) -> bool:
+    """Remove everything, then say that the job is stopped: in this order, while we own it."""
+    _abandon(attempt, keeper.until_answered(lambda: attempts.unfinished_upload(attempt)))
+    keeper.until_answered(lambda: attempts.end_stopped(attempt))
+    return False
+
+
+def _as_engine_error(error: Exception, attempt: Attempt) -> EngineError:
     """Say what a person can act on; what is a bug goes into the log with its traceback."""
+    if isinstance(error, DomainError):
+        return EngineError(error.message, permanent=True, code=error.code)
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return EngineError(
             f"The disk of the spool ({settings.HOLDFAST_SPOOL_DIRECTORY}) is full",
@@ -111,27 +138,45 @@ def _as_engine_error(error: Exception, job: Job) -> EngineError:
             permanent=True,
             code="disk_full",
         )
-    logger.error("job %s: internal error", job.pk, exc_info=error)
+    logger.error("job %s: internal error", attempt.job_id, exc_info=error)
     return EngineError(
-        f"Internal error, reference {job.pk}",
+        f"Internal error, reference {attempt.job_id}",
         hint="The worker's log on the node holds the details.",
         code="internal_error",
     )
 
 
-def _abandon(job: Job, job_directory: Path) -> None:
-    checkpoint: Mapping[str, Any] = {}
-    if upload := job.stages.filter(name="upload_remote").first():
-        checkpoint = upload.checkpoint
-    cleanup.abandon(job_directory, _store_spec(job), checkpoint)
+def _abandon(attempt: Attempt, upload: Mapping[str, Any]) -> None:
+    """Remove everything of a job that ended early: its folder and its unfinished upload."""
+    cleanup.remove_tree(_job_directory(attempt))
+    _abandon_upload(attempt, upload)
 
 
-def _context(attempt: Attempt, job: Job, job_directory: Path, keeper: LeaseKeeper) -> StageContext:
+def _abandon_upload(attempt: Attempt, upload: Mapping[str, Any]) -> None:
+    """Remove the parts of an unfinished upload, if the storage can be reached now."""
+    if not upload:
+        return
+    try:
+        job = Job.objects.select_related("storage").get(pk=attempt.job_id)
+        _store_spec(job).open().abandon(upload["key"], upload["upload"])
+    except Exception as error:
+        # How the job ended stands; the parts stay until the storage's own clean-up.
+        logger.warning("job %s: unfinished upload not removed: %s", attempt.job_id, error)
+
+
+def _job_directory(attempt: Attempt) -> Path:
+    return Path(settings.HOLDFAST_SPOOL_DIRECTORY) / str(attempt.job_id)
+
+
+def _context(
+    attempt: Attempt, job: Job, previous_facts: dict[str, Any] | None, keeper: LeaseKeeper
+) -> StageContext:
     """Collect what the stage may use, and make the attempt's own folder."""
     stages = {stage.name: stage for stage in job.stages.all()}
     done = {
         name: stage.outputs for name, stage in stages.items() if stage.state == StageState.COMPLETED
     }
+    job_directory = _job_directory(attempt)
     _remove_superseded(job_directory, attempt)
     name = f"{attempt.stage_name}-{attempt.epoch}-{attempt.token.hex}"
     directory = job_directory / name
@@ -149,10 +194,10 @@ def _context(attempt: Attempt, job: Job, job_directory: Path, keeper: LeaseKeepe
         directory=directory,
         inputs=done,
         checkpoint=stages[attempt.stage_name].checkpoint,
-        previous_facts=attempts.previous_facts(attempt),
+        previous_facts=previous_facts,
         reporter=keeper,
-        save_checkpoint=lambda checkpoint: _save_checkpoint(attempt, checkpoint),
-        reserve_object_key=lambda: _reserve_key(attempt),
+        save_checkpoint=partial(_save_checkpoint, attempt, keeper),
+        reserve_object_key=partial(_reserve_key, attempt, keeper),
     )
 
 
@@ -166,17 +211,18 @@ def _remove_superseded(job_directory: Path, attempt: Attempt) -> None:
             cleanup.remove_tree(folder)
 
 
-def _save_checkpoint(attempt: Attempt, checkpoint: Mapping[str, Any]) -> None:
-    if not attempts.save_checkpoint(attempt, checkpoint):
-        raise Fenced
+def _save_checkpoint(attempt: Attempt, keeper: LeaseKeeper, checkpoint: Mapping[str, Any]) -> None:
+    saved = keeper.until_answered(lambda: attempts.save_checkpoint(attempt, checkpoint))
     connection.close()
+    if not saved:
+        raise Fenced
 
 
-def _reserve_key(attempt: Attempt) -> str:
-    key = attempts.reserve_object_key(attempt)
+def _reserve_key(attempt: Attempt, keeper: LeaseKeeper) -> str:
+    key = keeper.until_answered(lambda: attempts.reserve_object_key(attempt))
+    connection.close()
     if key is None:
         raise Fenced
-    connection.close()
     return key
 
 

@@ -24,12 +24,25 @@ from backups.actions.jobs import (
     give_out_soon,
     requeue,
 )
+from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
-from backups.models import Backup, BackupStatus, EventLevel, Job, Site, Stage
+from backups.models import Backup, BackupStatus, Job, Site, Stage
 from backups.states import JobState, StageState, percent
 
-# Waits before another attempt, by the number of those that failed.
-RETRY_SECONDS = (10, 60, 300)
+# Waits before another attempt, by the number of those that failed: one fewer than MAX_ATTEMPTS.
+RETRY_SECONDS = (10, 60)
+RESTARTED = "restarted"
+_UNTOUCHED: dict[str, Any] = {
+    "state": StageState.PENDING,
+    "started_at": None,
+    "finished_at": None,
+    "bytes_processed": 0,
+    "bytes_total": 0,
+    "detail": "",
+    "outputs": {},
+    "checkpoint": {},
+}
+UPLOAD_STAGE = "upload_remote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,8 @@ def claim_stage(*, job_id: str, epoch: int, stage_name: str, worker: str) -> Att
     stage = Stage.objects.filter(job_id=job_id, name=stage_name).first()
     if stage is None:
         return None
+    # Before the claim: what fails after it costs an attempt.
+    stages_total = Stage.objects.filter(job_id=job_id).count()
     token = uuid.uuid4()
     jobs = Job.objects.filter(
         pk=job_id,
@@ -110,7 +125,7 @@ def claim_stage(*, job_id: str, epoch: int, stage_name: str, worker: str) -> Att
         stage_id=stage.pk,
         stage_name=stage_name,
         position=stage.position,
-        stages_total=Stage.objects.filter(job_id=job_id).count(),
+        stages_total=stages_total,
     )
 
 
@@ -133,7 +148,7 @@ def renew_lease(attempt: Attempt, progress: Progress, *, moved: bool) -> Verdict
         Stage.objects.filter(pk=attempt.stage_id).update(
             bytes_processed=progress.processed,
             bytes_total=progress.total,
-            detail=progress.detail,
+            detail=storable(progress.detail),
         )
     stopping = attempt.jobs().filter(stop_requested_at__isnull=False).exists()
     return Verdict.STOP if stopping else Verdict.GO_ON
@@ -144,21 +159,8 @@ def save_checkpoint(attempt: Attempt, checkpoint: Mapping[str, Any]) -> bool:
     with transaction.atomic():
         if not attempt.jobs().select_for_update().exists():
             return False
-        Stage.objects.filter(pk=attempt.stage_id).update(checkpoint=dict(checkpoint))
+        Stage.objects.filter(pk=attempt.stage_id).update(checkpoint=storable(checkpoint))
     return True
-
-
-def add_log_line(attempt: Attempt, message: str, level: EventLevel = EventLevel.INFO) -> None:
-    """Append a line that the stage wants a person to see, unless fenced by now."""
-    if attempt.jobs().exists():
-        record(
-            attempt.job_id,
-            epoch=attempt.epoch,
-            kind="log",
-            stage=attempt.stage_name,
-            message=message,
-            level=level,
-        )
 
 
 def finish_stage(
@@ -173,10 +175,10 @@ def finish_stage(
 
     False if refused: fenced, or a stop came first.
     """
-    job = attempt.jobs().select_related("site").first()
+    job = attempt.jobs().first()
     if job is None:
         return False
-    kept_warnings = [*job.warnings, *warnings]
+    kept_warnings = [*job.warnings, *storable(list(warnings))]
     is_last = attempt.position + 1 == attempt.stages_total
     with transaction.atomic():
         if is_last:
@@ -206,9 +208,9 @@ def finish_stage(
         Stage.objects.filter(pk=attempt.stage_id).update(
             state=StageState.COMPLETED,
             finished_at=Now(),
-            outputs=dict(outputs),
+            outputs=storable(outputs),
             checkpoint={},
-            detail=detail,
+            detail=storable(detail),
             bytes_processed=progress.processed,
             bytes_total=max(progress.total, progress.processed),
         )
@@ -254,30 +256,39 @@ def fail_stage(
 ) -> JobState | None:
     """Record a failed attempt: QUEUED again if that may help, else FAILED; None if refused.
 
-    `from_start` gives up what earlier stages left: their work is gone.
+    `from_start` gives up what earlier stages left: their work is gone. Stages that are done again
+    forgive the failures of others, so how often a job begins again is counted in its log.
     """
     job = attempt.jobs().first()
     if job is None:
         return None
-    if permanent or job.attempts + 1 >= MAX_ATTEMPTS:
+    failures = job.events.filter(kind=RESTARTED).count() if from_start else job.attempts
+    if permanent or failures + 1 >= MAX_ATTEMPTS:
         failed = fail_job(job, attempt.jobs(), code=code, message=message, hint=hint)
         return JobState.FAILED if failed else None
-    wait = RETRY_SECONDS[min(job.attempts, len(RETRY_SECONDS) - 1)]
-    changes: dict[str, Any] = {"stages_done": 0} if from_start else {}
+    wait = RETRY_SECONDS[failures]
+    changes: dict[str, Any] = {}
     with transaction.atomic():
         if from_start:
-            job.stages.update(state=StageState.PENDING, outputs={}, checkpoint={})
+            changes = {"stages_done": 0, "warnings": [], "kind": RESTARTED}
+            job.stages.update(**_UNTOUCHED)
         queued = requeue(
             job,
             attempt.jobs(),
             message=f"{attempt.stage_name} failed and is tried again in {wait} s: {message}",
-            attempts=F("attempts") + 1,
+            attempts=failures + 1,
             not_before=seconds_from_now(wait),
             **changes,
         )
         if not queued:
             transaction.set_rollback(True)
     return JobState.QUEUED if queued else None
+
+
+def unfinished_upload(attempt: Attempt) -> dict[str, Any]:
+    """Return what an attempt saved of the job's upload: `key` and `upload`; empty if nothing."""
+    upload = Stage.objects.filter(job_id=attempt.job_id, name=UPLOAD_STAGE).first()
+    return dict(upload.checkpoint) if upload else {}
 
 
 def end_stopped(attempt: Attempt) -> bool:

@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from backups import dispatch, queries
+from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
 from backups.errors import BackupAlreadyRunningError, NodeDisabledError, StorageMissingError
 from backups.models import Backup, BackupStatus, EventLevel, Job, Node, Site, Stage, Storage
@@ -21,6 +22,7 @@ from backups.states import ADMITTED, JobKind, JobState, StageState
 
 MAX_ATTEMPTS = 3
 LOST_CODE = "worker_lost"
+ERROR_CODE_LENGTH = 50  # of the column
 
 
 def start_backup(*, site: Site, requested_by: Person | None = None, trigger: str = "manual") -> Job:
@@ -136,7 +138,14 @@ def _recover_lost(job: Job) -> bool:
     return requeue(job, jobs, message=f"{what}; going on from there", attempts=F("attempts") + 1)
 
 
-def requeue(job: Job, jobs: Any, *, message: str, **changes: Any) -> bool:  # noqa: ANN401
+def requeue(
+    job: Job,
+    jobs: Any,  # noqa: ANN401
+    *,
+    message: str,
+    kind: str = "requeued",
+    **changes: Any,  # noqa: ANN401
+) -> bool:
     """Put the job back into the queue under a new epoch and new task ids; False if refused."""
     with transaction.atomic():
         released = {"epoch": job.epoch + 1, "token": None, "lease_expires_at": None}
@@ -149,7 +158,7 @@ def requeue(job: Job, jobs: Any, *, message: str, **changes: Any) -> bool:  # no
         record(
             job.pk,
             epoch=job.epoch + 1,
-            kind="requeued",
+            kind=kind,
             message=message,
             level=EventLevel.WARNING,
         )
@@ -192,9 +201,9 @@ def fail_job(job: Job, jobs: Any, *, code: str, message: str, hint: str) -> bool
         JobState.FAILED,
         message=message,
         level=EventLevel.ERROR,
-        error_code=code,
-        error_message=message,
-        error_hint=hint,
+        error_code=code[:ERROR_CODE_LENGTH],
+        error_message=storable(message),
+        error_hint=storable(hint),
     )
 
 

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
+from backups.actions.storable import storable
 from backups.models import EventLevel, Job, JobEvent
 from backups.states import TERMINAL, JobState, sources_of
 
@@ -54,6 +55,6 @@ def record(
         stage=stage,
         kind=kind,
         level=level,
-        message=message,
+        message=storable(message),
         created_at=Now(),
     )

@@ -101,3 +101,31 @@ print(job.state, job.epoch, job.token)
 """
     said = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout
     assert said.split() == ["running", "queued", "2", "None"]
+
+
+def test_hostile_texts_are_kept_when_stages_end_with_them(cluster: Cluster) -> None:
+    """A refusal by the database would cost a finished stage, or hide why another one failed."""
+    _, job = make_rows(cluster, with_job=True)
+    code = f"""
+from backups.actions import attempts
+from backups.models import Job
+hostile = "NUL \\0 surrogate \\udcff emoji \\U0001f389"
+def claim(stage):
+    return attempts.claim_stage(job_id={job!r}, epoch=1, stage_name=stage, worker="w@h")
+attempt = claim("backup_db")
+progress = attempts.Progress(1, 2, hostile)
+print(attempts.renew_lease(attempt, progress, moved=True).name)
+outputs = {{hostile: [hostile]}}
+print(attempts.finish_stage(
+    attempt, outputs=outputs, detail=hostile, warnings=[hostile], progress=progress
+))
+print(attempts.fail_stage(
+    claim("backup_files"), code="c" * 99, message=hostile, hint=hostile, permanent=True
+).value)
+job = Job.objects.get(pk={job!r})
+legible = "NUL \\\\x00 surrogate \\\\udcff emoji \\U0001f389"
+print(job.warnings == [legible] and job.error_message == job.error_hint == legible)
+print(job.stages.get(name="backup_db").outputs == {{legible: [legible]}})
+"""
+    said = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout
+    assert said.split() == ["GO_ON", "True", "failed", "True", "True"]

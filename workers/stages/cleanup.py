@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from workers.engine.errors import EngineError
-from workers.stages.context import StageContext, StageResult, StoreSpec, megabytes
+from workers.stages.context import StageContext, StageResult, megabytes
 
 
 def run(context: StageContext) -> StageResult:
@@ -21,17 +18,13 @@ def run(context: StageContext) -> StageResult:
     return StageResult({"bytes_freed": freed}, f"Spool cleaned ({megabytes(freed)} freed)")
 
 
-def abandon(job_directory: Path, store: StoreSpec, checkpoint: Mapping[str, Any]) -> None:
-    """Remove everything of a job that ended early: its folder and its unfinished upload."""
-    remove_tree(job_directory)
-    if upload := checkpoint.get("upload"):
-        # A store that is away keeps its unfinished upload until the orphan clean-up finds it.
-        with contextlib.suppress(EngineError):
-            store.open().abandon(checkpoint["key"], upload)
-
-
 def remove_tree(directory: Path) -> int:
-    """Remove a folder and return the bytes that its files held; one that is gone is no error."""
-    size = sum(entry.lstat().st_size for entry in directory.rglob("*") if entry.is_file())
+    """Remove a folder and return the bytes that its files held; never fails.
+
+    One that is gone is no error, and a process that was given up may still write there.
+    """
+    size = 0
+    with contextlib.suppress(OSError):
+        size = sum(entry.lstat().st_size for entry in directory.rglob("*") if entry.is_file())
     shutil.rmtree(directory, ignore_errors=True)
     return size
