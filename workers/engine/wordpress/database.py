@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from workers.engine.databases.base import Database, DatabaseSpec
 from workers.engine.errors import EngineError
 from workers.engine.wordpress.config import BY_HAND, PREFIX, WordPressConfig
+from workers.engine.wordpress.tenancy import refuse_own_account
 
 # What SQLite, and MySQL (error 1146, in English or not) say of a table that is not there.
 _NO_SUCH_TABLE = ("no such table", "doesn't exist", "error 1146")
@@ -30,7 +31,8 @@ def database_spec(config: WordPressConfig) -> DatabaseSpec:
     """Return where the site's database is and who reads it.
 
     Raises `EngineError`, permanent, with code `wp_config_incomplete` when `wp-config.php` did not
-    tell enough; the problems found are part of the message.
+    tell enough; the problems found are part of the message. `credentials_unusable` when it names
+    the account that reads it.
     """
     if not config.is_complete or config.table_prefix is None:
         problems = "; ".join(config.problems) or "settings are missing"
@@ -45,7 +47,7 @@ def database_spec(config: WordPressConfig) -> DatabaseSpec:
             engine="sqlite", name=str(config.sqlite_file), table_prefix=config.table_prefix
         )
     assert config.host is not None
-    return DatabaseSpec(
+    spec = DatabaseSpec(
         engine="mysql",
         name=config.db_name or "",
         host=config.host.host,
@@ -55,6 +57,8 @@ def database_spec(config: WordPressConfig) -> DatabaseSpec:
         password=config.db_password or "",
         table_prefix=config.table_prefix,
     )
+    refuse_own_account(spec)
+    return spec
 
 
 def read_site_identity(database: Database, prefix: str) -> SiteIdentity:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.engine.confinement import resolve_below
 from workers.engine.errors import EngineError
 from workers.engine.wordpress.config import BY_HAND, WordPressConfig, read_wp_config
+from workers.engine.wordpress.tenancy import belongs_to_site
 
 _VERSION = re.compile(r"^\s*\$wp_version\s*=\s*['\"]([^'\"]{1,40})['\"]", re.MULTILINE)
+ANOTHER_OWNER = "outside the site's folder and with another owner"
 _CONTAINERS = frozenset(
     ("public_html", "htdocs", "httpdocs", "public", "web", "www", "html", "wordpress", "wp", "app")
 )
@@ -111,17 +113,17 @@ def _examine(
     if config_path is not None:
         try:
             resolved = _config_below(config_path, allowed_roots)
+            if wp_config_path is None:
+                _require_own_config(resolved, site)
             config = read_wp_config(resolved, environment, site=site)
+            config = _with_own_database(config, site, allowed_roots)
             problems.extend(config.problems)
         except EngineError as error:
             if strict:
                 raise
             problems.append(f"{error.message}. {error.hint}")
     content = _content_directory(site, config, allowed_roots, problems)
-    database_allowed = config is not None and _database_file_allowed(
-        config, allowed_roots, problems
-    )
-    complete = config is not None and config.is_complete and database_allowed
+    complete = config is not None and config.is_complete
     return SiteInspection(
         name=_name(site, config),
         path=site,
@@ -171,20 +173,40 @@ def _content_directory(
     if not resolved.is_dir():
         problems.append(f"The site's content: {candidate} is not a folder")
         return None
+    if not belongs_to_site(resolved, site):
+        problems.append(f"The site's content: {candidate} leads to {resolved}, {ANOTHER_OWNER}")
+        return None
     return resolved
 
 
-def _database_file_allowed(
-    config: WordPressConfig, allowed_roots: Sequence[Path], problems: list[str]
-) -> bool:
+def _require_own_config(resolved: Path, site: Path) -> None:
+    if resolved.parent != site.parent and not belongs_to_site(resolved, site):
+        raise EngineError(
+            f"The site's wp-config.php leads to {resolved}, {ANOTHER_OWNER}",
+            hint="Give its path as wp_config_path if that is right.",
+            permanent=True,
+            code="path_not_allowed",
+        )
+
+
+def _with_own_database(
+    config: WordPressConfig, site: Path, allowed_roots: Sequence[Path]
+) -> WordPressConfig:
+    """Return the configuration with its SQLite file resolved, or without one that is not its own.
+
+    Such a configuration is incomplete, so nothing will ever open the file.
+    """
     if not config.is_sqlite or config.sqlite_file is None:
-        return True
+        return config
     try:
-        resolve_below(config.sqlite_file, allowed_roots)
+        resolved = resolve_below(config.sqlite_file, allowed_roots)
+        problem = "" if belongs_to_site(resolved, site) else f"{resolved} lies {ANOTHER_OWNER}"
     except EngineError as error:
-        problems.append(f"The site's database: {error.message}. {error.hint}")
-        return False
-    return True
+        resolved, problem = None, error.sentences()
+    if not problem:
+        return replace(config, sqlite_file=resolved)
+    told = (*config.problems, f"The site's database: {problem}")
+    return replace(config, sqlite_file=None, problems=told)
 
 
 def _database_name(config: WordPressConfig | None) -> str | None:
