@@ -18,12 +18,12 @@ from workers.engine.bundle.tarheader import NANO, Entry, back_half, half_sum, jo
 # SELinux labels are the target system's to give (restorecon), and every file has one there.
 _ATTRIBUTES_LEFT_OUT = frozenset({"security.selinux"})
 
-# With ten digits of seconds (from 2001 to 2286) the record of a time always has 30 bytes, so that
-# the block that announces it never changes.
+# With ten digits of seconds the record of a time always has 30 bytes, so that the block that
+# announces it never changes. From 2001 on, and to 2242, where ustar's eleven octal digits end.
 _TIME_RECORD = b"30 mtime=%d.%09d\n"
 _TIME_HEADER = tarheader.extended_header([(b"mtime", b"1000000000.000000001")])[: tarheader.BLOCK]
 _TIME_PADDING = bytes(tarheader.BLOCK - 30)
-_TEN_DIGITS = range(10**9, 10**10)
+_TEN_DIGITS = range(10**9, 8**11)
 _ID_LIMIT = 8**7
 
 _ATTRIBUTES_BYTES = 64 << 10

@@ -20,7 +20,7 @@ from workers.engine.progress import Reporter
 
 _CHECK_SECONDS = 0.5
 # One message holds few folders, so that the readers stay evenly loaded, and few bytes, so that it
-# fits a socket's buffer and sending never waits for a reader that hangs.
+# mostly fits a socket's buffer and a reader is not waited for.
 _TASKS_PER_MESSAGE = 32
 _MESSAGE_BYTES = 64 << 10
 _PROGRAM = "workers.engine.bundle.reader_process"
@@ -37,16 +37,19 @@ class ReaderLost(EngineError):
 class Reader:
     """One reader process."""
 
-    def __init__(self, running: process.Process, channel: tasks.Channel) -> None:
+    def __init__(
+        self, running: process.Process, channel: tasks.Channel, check: Callable[[], None]
+    ) -> None:
         self.process = running
         self.channel = channel
+        self._check = check
         self.idle = True
         self.facts: dict[str, Any] | None = None
 
     def send(self, kind: bytes, payload: bytes = b"") -> None:
-        """Send a message; raises `ReaderLost` when nobody is there."""
+        """Send a message, checking while nobody takes it; `ReaderLost` when nobody is there."""
         try:
-            self.channel.send(kind, payload)
+            self.channel.send_checked(kind, payload, self._check)
         except OSError as error:
             raise self.lost() from error
 
@@ -129,9 +132,12 @@ class ReaderPool:
         listening = {
             reader.channel.fileno(): reader for reader in self._readers if reader.facts is None
         }
-        ready, _, _ = select.select(list(listening), [], [], _CHECK_SECONDS)
+        poller = select.poll()  # select stops at descriptor 1023
+        for descriptor in listening:
+            poller.register(descriptor, select.POLLIN)
+        ready = poller.poll(_CHECK_SECONDS * 1000)
         self._reporter.check()
-        for descriptor in ready:
+        for descriptor, _ in ready:
             reader = listening[descriptor]
             try:
                 for kind, payload in reader.channel.receive_ready():
@@ -175,6 +181,6 @@ def start_reader(
                         cwd=os.fspath(_HOME),
                     )
                 )
-            reader = Reader(running, tasks.Channel(ours))
+            reader = Reader(running, tasks.Channel(ours), check)
             reader.send(tasks.CONFIGURE, json.dumps(settings).encode())
             yield reader

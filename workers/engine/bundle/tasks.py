@@ -6,13 +6,16 @@ NUL, so NUL separates them. Everything here is between a process and its own chi
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 _LENGTH = struct.Struct("<I")
 _RECEIVE_BYTES = 1 << 16
+_CHECK_MILLISECONDS = 500
 
 # Kinds of messages. To a reader; FLUSH writes what is not yet in the segment.
 CONFIGURE, TASKS, FLUSH, FINISH = b"C", b"T", b"W", b"Q"
@@ -54,6 +57,18 @@ class Channel:
     def send(self, kind: bytes, payload: bytes = b"") -> None:
         """Send one message; blocks until it is handed over. Raises `OSError` when nobody reads."""
         self._connection.sendall(_LENGTH.pack(len(payload) + 1) + kind + payload)
+
+    def send_checked(self, kind: bytes, payload: bytes, check: Callable[[], None]) -> None:
+        """Send one message like `send`, calling `check` twice a second while nobody reads."""
+        left = memoryview(_LENGTH.pack(len(payload) + 1) + kind + payload)
+        poller = select.poll()
+        poller.register(self._connection, select.POLLOUT)
+        while left:
+            if not poller.poll(_CHECK_MILLISECONDS):
+                check()
+                continue
+            with contextlib.suppress(BlockingIOError):
+                left = left[self._connection.send(left, socket.MSG_DONTWAIT) :]
 
     def receive_ready(self) -> Iterator[tuple[bytes, bytes]]:
         """Receive once, which must not block by now, and yield the messages that are complete.
