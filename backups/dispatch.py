@@ -86,6 +86,8 @@ def ask_node(node: Node, query: str, arguments: dict[str, Any]) -> str:
     try:
         sent.result(timeout=PUBLISH_SECONDS)
     except (OperationalError, FutureTimeoutError) as error:
+        # What still waits for a thread must not be done after all, once Redis answers again.
+        sent.cancel()
         raise BrokerUnavailableError(
             f"{node} cannot be asked now: the message broker is not reachable."
         ) from error
@@ -95,3 +97,9 @@ def ask_node(node: Node, query: str, arguments: dict[str, Any]) -> str:
 def answer_of(task_id: str) -> AsyncResult[Any]:
     """Return the answer to an earlier `ask_node`, come or still to come."""
     return current_app.AsyncResult(task_id)
+
+
+def forget_old_answers() -> int:
+    """Remove answers that nobody asks for any more; Celery leaves that to a beat that we lack."""
+    current_app.backend.cleanup()
+    return 0

@@ -8,6 +8,7 @@ from typing import Any
 from celery import Task
 from celery.exceptions import Ignore
 
+from backups.errors import DomainError
 from backups.registry import QUERIES, STAGES, load_query, query_task_name
 from workers.celery import app
 from workers.engine.errors import EngineError
@@ -29,17 +30,16 @@ def _query_task(query: str) -> Callable[..., dict[str, Any]]:
         try:
             return {"ok": True, "answer": load_query(query)(**arguments)}
         except EngineError as error:
-            return {
-                "ok": False,
-                "error": {
-                    "code": error.code,
-                    "message": error.message,
-                    "hint": error.hint,
-                    "permanent": error.permanent,
-                },
-            }
+            return _refusal(error.code, error.message, error.hint, permanent=error.permanent)
+        except DomainError as error:
+            return _refusal(error.code, error.message, "", permanent=True)
 
     return run
+
+
+def _refusal(code: str, message: str, hint: str, *, permanent: bool) -> dict[str, Any]:
+    error = {"code": code, "message": message, "hint": hint, "permanent": permanent}
+    return {"ok": False, "error": error}
 
 
 for _stage in STAGES.values():

@@ -75,10 +75,17 @@ def admit_jobs(*, node_id: int | None = None) -> int:
     nodes = queries.nodes_with_live_workers()
     if node_id is not None:
         nodes = nodes.filter(pk=node_id)
-    return sum(_admit_on(node.pk) for node in nodes)
+    number = 0
+    for node in nodes:
+        admitted = _admit_on(node.pk)
+        number += len(admitted)
+        if not all(_publish(job) for job in admitted):
+            # The broker is away. Each try at one that hangs takes seconds, and others wait.
+            break
+    return number
 
 
-def _admit_on(node_id: int) -> int:
+def _admit_on(node_id: int) -> list[Job]:
     with transaction.atomic():
         # The lock makes count and admission one step for panel and coordinator together.
         node = Node.objects.select_for_update().get(pk=node_id)
@@ -88,10 +95,11 @@ def _admit_on(node_id: int) -> int:
             .filter(Q(not_before__isnull=True) | Q(not_before__lte=Now()))
             .order_by("-stages_done", "-priority", "queued_at")[: max(free, 0)]
         )
-        admitted = [job for job in waiting if _admit(job)]
-    for job in admitted:
-        dispatch.publish_chain(Job.objects.select_related("node").get(pk=job.pk))
-    return len(admitted)
+        return [job for job in waiting if _admit(job)]
+
+
+def _publish(job: Job) -> bool:
+    return dispatch.publish_chain(Job.objects.select_related("node").get(pk=job.pk))
 
 
 def _admit(job: Job) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -11,6 +12,8 @@ from django.db.models.functions import Now
 
 from backups.errors import InUseError
 from backups.models import Node, Worker
+
+FORGET_WORKERS_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +98,9 @@ def record_heartbeat(
 def forget_worker(*, worker: str) -> None:
     """Remove a worker that ended in good order."""
     Worker.objects.filter(name=worker).delete()
+
+
+def forget_silent_workers() -> int:
+    """Remove workers that were killed and never signed off, a day later; return how many."""
+    silent = Worker.objects.filter(last_seen_at__lt=Now() - FORGET_WORKERS_AFTER)
+    return silent.delete()[0]

@@ -72,9 +72,10 @@ def sites_with_usage(sites: QuerySet[Site]) -> QuerySet[Site]:
 
 
 def newest_job(site: Site) -> Job | None:
-    """Return the site's newest job with what its status needs, or None."""
+    """Return the site's newest job with what its status needs, which is no secret, or None."""
     jobs = Job.objects.filter(site=site).order_by("-queued_at")
-    return jobs.select_related("node", "site").prefetch_related("stages").first()
+    wanted = jobs.select_related("node", "site").defer("site__db_password")
+    return wanted.prefetch_related("stages").first()
 
 
 def newest_good_backup(site: Site) -> Backup | None:

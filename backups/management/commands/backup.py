@@ -32,8 +32,8 @@ class Command(BaseCommand):
         parser.add_argument("--no-follow", action="store_true", help="start it and end")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
-        site = find_site(options["site"])
         try:
+            site = find_site(options["site"])
             job = jobs.start_backup(site=site, trigger="command")
         except DomainError as error:
             raise CommandError(error.message) from error
