@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -78,12 +79,23 @@ class Agent(bootsteps.StartStopStep):
 
 def read_host() -> nodes.HostReading:
     """Return how busy and how full this host is; the disk is the spool's."""
-    spool = settings.HOLDFAST_SPOOL_DIRECTORY
     return nodes.HostReading(
         cpu_percent=psutil.cpu_percent(),
         memory_percent=psutil.virtual_memory().percent,
-        disk_percent=psutil.disk_usage(str(spool if spool.exists() else "/")).percent,
+        disk_percent=_disk_percent(settings.HOLDFAST_SPOOL_DIRECTORY),
     )
+
+
+def _disk_percent(spool: Path) -> float | None:
+    """Return how full the spool's disk is; None if it does not answer, which is no reason to die.
+
+    A worker with a broken disk must stay on the panel's list: its jobs fail there, and say why.
+    """
+    try:
+        return float(psutil.disk_usage(str(spool if spool.exists() else "/")).percent)
+    except OSError as error:
+        logger.warning("the spool %s cannot be read: %s", spool, error.strerror)
+        return None
 
 
 def _node_of(worker: Any) -> Node | None:  # noqa: ANN401

@@ -18,11 +18,11 @@ FORGET_WORKERS_AFTER = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class HostReading:
-    """What a worker tells about its host, in percent."""
+    """What a worker tells about its host, in percent; None for what does not answer."""
 
     cpu_percent: float
     memory_percent: float
-    disk_percent: float
+    disk_percent: float | None
 
 
 def add_node(*, name: str, allowed_roots: Sequence[str], slots: int = 2) -> Node:

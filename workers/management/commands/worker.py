@@ -15,6 +15,9 @@ from django.db import connection
 from backups.models import Node
 from workers.celery import app
 
+# One process more than stages: a scan or a test of a storage is answered while all slots are busy.
+# How many stages run at once is decided where jobs are given out, not here.
+ANSWERING_PROCESSES = 1
 # Between many workers these three cost far more than they give; see docs/architecture.md.
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
@@ -45,7 +48,7 @@ class Command(BaseCommand):
             *("-n", f"{node.name}.{os.getpid()}@{socket.gethostname()}"),
             *("-Q", node.queue),
             *("-P", "prefork"),
-            *("-c", str(options["concurrency"] or node.slots)),
+            *("-c", str((options["concurrency"] or node.slots) + ANSWERING_PROCESSES)),
             *("-l", options["loglevel"]),
             *QUIET,
         ]

@@ -1,0 +1,26 @@
+"""The heartbeat, also on a host that is not well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workers.agent import read_host
+
+
+def test_reading_holds_three_shares_when_all_is_well(
+    tmp_path: Path, settings: pytest.FixtureRequest
+) -> None:
+    settings.HOLDFAST_SPOOL_DIRECTORY = tmp_path
+    reading = read_host()
+    shares = (reading.cpu_percent, reading.memory_percent, reading.disk_percent)
+    assert all(share is not None and 0 <= share <= 100 for share in shares)
+
+
+def test_heart_goes_on_beating_when_the_spool_cannot_be_read(
+    settings: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.HOLDFAST_SPOOL_DIRECTORY = Path("/", "x" * 300)  # the kernel refuses such a name
+    assert read_host().disk_percent is None
+    assert "cannot be read" in caplog.text
