@@ -82,7 +82,8 @@ class MariaDBServer:
                 *SETTINGS[:6],
             ],
             check=True,
-            capture_output=True,
+            # Whoever runs the tests may have a TMPDIR that the server's user cannot write to.
+            env={**os.environ, "TMPDIR": str(self.directory)},
         )
         self._options.write_text(f"[client]\nsocket={self.socket}\nuser=root\n")
         self.restart()
