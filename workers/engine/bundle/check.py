@@ -16,9 +16,10 @@ from workers.engine.bundle.container import (
     Frame,
     decode_frame,
 )
+from workers.engine.bundle.header_check import check_header
 from workers.engine.bundle.index import BundleIndex
 from workers.engine.bundle.manifest import Member
-from workers.engine.bundle.tarheader import END_OF_ARCHIVE, check_header, padding
+from workers.engine.bundle.tarheader import END_OF_ARCHIVE, padding
 from workers.engine.progress import Reporter
 from workers.engine.sources import ByteSource, chunks_of
 
@@ -165,6 +166,7 @@ class _MemberWalk:
         self._data_left = 0
         self._zeros_left = 0
         self._position = 0
+        self._ended = False
 
     def feed(self, content: bytes, positions: tuple[tuple[int, int], ...]) -> None:
         """Take the next frame's content, in which members begin at `positions`."""
@@ -184,14 +186,15 @@ class _MemberWalk:
         """Check that the tar ended as a tar ends, after the last member."""
         if next(self._members, None) is not None:
             raise BundleDamaged("The manifest lists more members than there are")
-        if self._data_left or self._zeros_left or self._position != content_size:
+        whole = self._ended and self._position == content_size
+        if self._data_left or self._zeros_left or not whole:
             raise BundleDamaged("The tar in the bundle is cut short")
 
     def _begin_member(self, header: bytes) -> None:
         member = next(self._members, None)
         if member is None:
             raise BundleDamaged("The manifest lists fewer members than there are")
-        check_header(header, member.path, member.tar_kind, member.stored_size)
+        check_header(header, member)
         self._member = member
         self._hasher = hashlib.sha256()
         self._data_left = member.stored_size
@@ -210,8 +213,9 @@ class _MemberWalk:
         zeros = view[len(data) :]
         if not zeros:
             return
-        if not self._zeros_left and len(zeros) == len(END_OF_ARCHIVE):
+        if not self._zeros_left and len(zeros) == len(END_OF_ARCHIVE) and not self._ended:
             if next(self._members, None) is None and zeros == END_OF_ARCHIVE:
+                self._ended = True
                 return
             raise BundleDamaged("The tar in the bundle ends too early")
         if len(zeros) > self._zeros_left or any(zeros):

@@ -18,6 +18,7 @@ from workers.engine.errors import EngineError
 FORMAT_NAME = "holdfast-bundle"
 FORMAT_VERSION = 1
 FRAME_BYTES = 4 << 20
+TAR_BLOCK = 512
 LEVEL = 3
 
 # RFC 8878: magic number, then a descriptor that says "one segment, content size in four bytes".
@@ -31,6 +32,12 @@ BLOCK_BYTES = 128 << 10
 INDEX_MAGIC = 0x184D2A58
 FOOTER_MAGIC = 0x184D2A59
 INDEX_CHUNK_BYTES = 1 << 20
+# What a reader takes at most, so that no bundle, whoever made it, fills the memory: zstd's own
+# bound for a frame that does not compress, a chunk and the largest entry after it, and the whole
+# index (64 million files).
+_FRAME_LIMIT = FRAME_BYTES + (FRAME_BYTES >> 8) + 64
+_CHUNK_LIMIT = 2 * INDEX_CHUNK_BYTES
+_INDEX_LIMIT = 512 << 20
 
 _SKIPPABLE = struct.Struct("<II")
 _INDEX_FRAME = struct.Struct("<IIII")
@@ -112,15 +119,28 @@ def decode_frame(data: bytes, content_size: int) -> bytes:
 
     Raises `BundleDamaged` for anything else than one whole frame of that size.
     """
+    told = _told_size(data)
+    if told != content_size:
+        raise BundleDamaged(f"A frame says it holds {told} bytes instead of {content_size}")
+    return _decompress(data, told)
+
+
+def _told_size(data: bytes) -> int:
+    """Return the content size in the header of a zstd frame (2^64 - 1: not told)."""
     try:
-        told = zstandard.get_frame_parameters(data).content_size
-        if told != content_size:
-            raise BundleDamaged(f"A frame says it holds {told} bytes instead of {content_size}")
+        return int(zstandard.get_frame_parameters(data).content_size)
+    except zstandard.ZstdError as error:
+        raise BundleDamaged(f"A frame cannot be decoded: {error}") from error
+
+
+def _decompress(data: bytes, told: int) -> bytes:
+    """Return the content of a frame whose header says `told`, which is known to fit the memory."""
+    try:
         content = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise BundleDamaged(f"A frame cannot be decoded: {error}") from error
-    if len(content) != content_size:
-        raise BundleDamaged(f"A frame holds {len(content)} bytes instead of {content_size}")
+    if len(content) != told:
+        raise BundleDamaged(f"A frame holds {len(content)} bytes instead of {told}")
     return content
 
 
@@ -151,18 +171,23 @@ def pack_index(entries: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def unpack_index(index: bytes) -> Iterator[Frame]:
-    """Yield the frames that the index (all its skippable frames, checked before) describes."""
+    """Yield the frames that the index (all its skippable frames, checked before) describes.
+
+    Raises `BundleDamaged` for frames and positions that no bundle has.
+    """
     start = 0
     while start < len(index):
+        if start + _SKIPPABLE.size > len(index):
+            raise BundleDamaged("The index is cut short")
         magic, length = _SKIPPABLE.unpack_from(index, start)
-        if magic != INDEX_MAGIC:
-            raise BundleDamaged("The index holds something that is not an index")
         start += _SKIPPABLE.size
-        try:
-            chunk = zstandard.ZstdDecompressor().decompress(index[start : start + length])
-        except zstandard.ZstdError as error:
-            raise BundleDamaged(f"The index cannot be decoded: {error}") from error
-        yield from _unpack_chunk(chunk)
+        if magic != INDEX_MAGIC or start + length > len(index):
+            raise BundleDamaged("The index holds something that is not an index")
+        packed = index[start : start + length]
+        told = _told_size(packed)
+        if told > _CHUNK_LIMIT:
+            raise BundleDamaged("A part of the index is larger than any can be")
+        yield from _unpack_chunk(_decompress(packed, told))
         start += length
 
 
@@ -206,17 +231,39 @@ def unpack_footer(data: bytes) -> Footer:
             permanent=True,
             code="bundle_too_new",
         )
-    return Footer(*numbers)
+    footer = Footer(*numbers)
+    if footer.index_size > _INDEX_LIMIT:
+        raise BundleDamaged("The bundle's index is larger than any can be")
+    return footer
 
 
 def _unpack_chunk(chunk: bytes) -> Iterator[Frame]:
     start = 0
     while start < len(chunk):
+        if start + _INDEX_FRAME.size > len(chunk):
+            raise BundleDamaged("The index is cut short")
         size, content_size, crc32, count = _INDEX_FRAME.unpack_from(chunk, start)
         start += _INDEX_FRAME.size
         end = start + count * _POSITION.size
-        yield Frame(size, content_size, crc32, tuple(_POSITION.iter_unpack(chunk[start:end])))
+        if end > len(chunk):
+            raise BundleDamaged("The index is cut short")
+        if not (0 < size <= _FRAME_LIMIT and 0 < content_size <= FRAME_BYTES):
+            raise BundleDamaged(f"The index has a frame of {size} bytes, {content_size} decoded")
+        positions = tuple(_POSITION.iter_unpack(chunk[start:end]))
+        _check_positions(positions, content_size)
+        yield Frame(size, content_size, crc32, positions)
         start = end
+
+
+def _check_positions(positions: tuple[tuple[int, int], ...], content_size: int) -> None:
+    """Raise unless the headers stand in the frame one after the other, in whole tar blocks."""
+    free = 0
+    for start, length in positions:
+        if start < free or not length or (start | length) % TAR_BLOCK:
+            raise BundleDamaged("The index has a tar header where none can be")
+        free = start + length
+    if free > content_size:
+        raise BundleDamaged("The index has a tar header that leaves its frame")
 
 
 def _skippable(magic: int, payload: bytes) -> bytes:

@@ -11,12 +11,13 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from workers.engine.bundle.container import BundleDamaged
 from workers.engine.bundle.descent import FOLDER_FLAGS, Descent
 from workers.engine.bundle.manifest import Member
-from workers.engine.bundle.reader import BundleReader
+from workers.engine.bundle.reader import BundleReader, Selection
 from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
 
@@ -64,13 +65,12 @@ def extract(
     `TargetExists`, `MemberMissing`, `BundleDamaged`, and `EngineError` for a target that cannot be
     written to.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    chown = os.geteuid() == 0 if owners is None else owners
+    chosen = Selection(paths)
     try:
-        chown = os.geteuid() == 0 if owners is None else owners
-        with Descent(root, _FOLDER_MODE) as descent:
-            extractor = _Extractor(bundle, descent, overwrite, chown)
-            for member in bundle.select(paths):
+        with _opened_target(target) as root, Descent(root, _FOLDER_MODE) as descent:
+            extractor = _Extractor(bundle, chosen, descent, overwrite, chown)
+            for member in bundle.select(chosen):
                 reporter.check()
                 extractor.add(member)
                 reporter.advance(member.size)
@@ -81,22 +81,27 @@ def extract(
             hint="Check that there is room and that its folders may be written to.",
             code="target_unwritable",
         ) from error
-    finally:
-        os.close(root)
     return extractor.report
 
 
 class _Extractor:
     def __init__(
-        self, bundle: BundleReader, descent: Descent, overwrite: bool, chown: bool
+        self,
+        bundle: BundleReader,
+        chosen: Selection,
+        descent: Descent,
+        overwrite: bool,
+        chown: bool,
     ) -> None:
         self.report = ExtractReport()
         self._bundle = bundle
+        self._chosen = chosen
         self._descent = descent
         self._overwrite = overwrite
         self._chown = chown
         self._folders: list[Member] = []
-        self._extracted_links: dict[bytes, bytes] = {}
+        # Where the content of a file that is not under its own name went, by that name.
+        self._stand_ins: dict[bytes, bytes] = {}
         self._kinds = {
             "file": self._add_file,
             "folder": self._add_folder,
@@ -166,25 +171,46 @@ class _Extractor:
         self.report.links += 1
 
     def _add_hard_link(self, member: Member, parent: int, name: bytes) -> None:
-        """Link to the file if it was extracted too, else write its content under this name."""
+        """Link to the file if it was extracted too, else write its content under this name.
+
+        What the target held before is never linked to: it may be anything.
+        """
         assert member.link is not None
-        target = _safe_parts(member.link)
-        known = self._extracted_links.get(member.link, member.link)
-        if known is not member.link:
-            target = _safe_parts(known)
-        self._make_way(parent, name)
+        known = self._stand_ins.get(member.link)
+        if known is None and self._chosen.has(member.link):
+            known = member.link
         own = os.dup(parent)
         with _closing(own):
-            try:
-                folder = self._descent.folder(b"/".join(target[:-1]))
-                os.link(target[-1], name, src_dir_fd=folder, dst_dir_fd=own, follow_symlinks=False)
-                self.report.links += 1
-            except OSError:
-                source = self._bundle.member(member.link)
-                if source.kind != "file":
-                    raise UnsafePath(f"{member.name} is a link to what is no file") from None
+            self._make_way(own, name)
+            if known is None or not self._link(known, own, name):
+                source = self._linked_files.get(member.link)
+                if source is None:
+                    raise UnsafePath(f"{member.name} is a link to what is no file of the bundle")
                 self._write_file(member, own, name, source)
-                self._extracted_links[member.link] = member.path
+                self._stand_ins[member.link] = member.path
+
+    def _link(self, path: bytes, folder: int, name: bytes) -> bool:
+        """Make a hard link to `path` of the target; False where there can be none."""
+        parts = _safe_parts(path)
+        try:
+            source = self._descent.folder(b"/".join(parts[:-1]))
+            os.link(parts[-1], name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            return False
+        self.report.links += 1
+        return True
+
+    @cached_property
+    def _linked_files(self) -> dict[bytes, Member]:
+        """The files that chosen hard links lead to; asked for only when linking fails."""
+        wanted = {
+            member.link for member in self._bundle.select(self._chosen) if member.kind == "hardlink"
+        }
+        return {
+            member.path: member
+            for member in self._bundle.members()
+            if member.kind == "file" and member.path in wanted
+        }
 
     def _refuse_existing(self, parent: int, name: bytes) -> None:
         try:
@@ -243,6 +269,14 @@ def _closing(descriptor: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _opened_target(target: Path) -> Iterator[int]:
+    """Make the folder if need be and open it."""
+    target.mkdir(parents=True, exist_ok=True)
+    with _closing(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        yield root
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from workers.engine.bundle.container import (
     decode_frame,
 )
 from workers.engine.bundle.manifest import (
+    LINE_BYTES,
     MANIFEST_NAME,
     Member,
     items,
@@ -75,35 +76,44 @@ class BundleIndex:
         self.offsets = array("Q", [0])
         self.content_offsets = array("Q", [0])
         self._manifest_frame = -1
+        self._last_frame: tuple[int, bytes] = (-1, b"")
         members = 0
         for number, frame in enumerate(self.frames()):
             self.offsets.append(self.offsets[-1] + frame.size)
+            if self.offsets[-1] > self.footer.index_offset:
+                break
             self.content_offsets.append(self.content_offsets[-1] + frame.content_size)
             members += len(frame.positions)
             if frame.positions:
                 self._manifest_frame = number
                 self._manifest_position = frame.positions[-1]
-        told = (self.footer.frames, self.footer.members)
-        if told != (len(self.offsets) - 1, members) or not members:
-            raise BundleDamaged("The bundle's index does not hold what its footer says")
         if self.offsets[-1] != self.footer.index_offset:
             raise BundleDamaged("The bundle's frames do not end where its index begins")
+        told = (self.footer.frames, self.footer.members, self.footer.content_size)
+        if told != (len(self.offsets) - 1, members, self.content_offsets[-1]) or not members:
+            raise BundleDamaged("The bundle's index does not hold what its footer says")
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame's entry in order."""
         return container.unpack_index(self._packed)
 
     def frame(self, number: int) -> bytes:
-        """Fetch and decode one frame."""
+        """Fetch and decode one frame; the last one is kept, since small files share theirs."""
+        if self._last_frame[0] == number:
+            return self._last_frame[1]
         start, end = self.offsets[number], self.offsets[number + 1]
         data = self._source.read_at(start, end - start)
         content_size = self.content_offsets[number + 1] - self.content_offsets[number]
         if len(data) != end - start:
             raise BundleDamaged(f"The bundle ends within its frame {number}")
-        return decode_frame(data, content_size)
+        self._last_frame = (-1, b"")
+        self._last_frame = (number, decode_frame(data, content_size))
+        return self._last_frame[1]
 
     def content(self, start: int, length: int) -> Iterator[bytes]:
         """Yield `length` bytes of the tar from `start`, fetching only the frames that hold them."""
+        if start + length > self.content_offsets[-1]:
+            raise BundleDamaged("The manifest has a member that is longer than the bundle")
         number = bisect_right(self.content_offsets, start) - 1
         while length:
             content = self.frame(number)
@@ -152,6 +162,8 @@ class BundleIndex:
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 yield line + b"\n"
+            if len(rest) > LINE_BYTES:
+                raise BundleDamaged("The manifest has a line that is longer than any can be")
         if rest:
             yield rest
 

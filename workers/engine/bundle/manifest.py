@@ -24,6 +24,8 @@ SEPARATOR = b",\n"
 MEMBERS_LINE = b'"members": [\n'
 LEFT_OUT_LINE = b'],\n"left_out": [\n'
 END_LINES = b"]\n}\n"
+# The longest line: one of a path as long as a frame, of which every byte needs an escape, is less.
+LINE_BYTES = 32 << 20
 RESERVED_KEYS = frozenset({"format", "format_version", "members", "left_out"})
 
 KIND_NAMES = {
@@ -33,6 +35,16 @@ KIND_NAMES = {
     tarheader.FOLDER: "folder",
 }
 _KINDS = {name: kind for kind, name in KIND_NAMES.items()}
+
+_LINKS = frozenset({"hardlink", "symlink"})
+# Sizes and times are signed 64-bit numbers to a kernel, owners unsigned ones of 32 bits, of which
+# the last means "nobody".
+_SIZE_LIMIT = 2**63
+_OWNER_LIMIT = 2**32 - 1
+_PLACES = 9
+_MOST_UTF8 = 4
+# What a line of somebody else's making can do to the code that reads it.
+_NOT_AS_WRITTEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 # Printable ASCII but the quote and the backslash: what JSON takes as it is.
 _NOT_PLAIN = re.compile(rb"[^ !#-\[\]-~]")
@@ -145,28 +157,30 @@ def parse_member(
     """Return the member that a line of the manifest describes; raises `BundleDamaged`."""
     try:
         facts = json.loads(line)
-        size = int(facts["size"])
+        kind = facts["type"]
+        size = _below(facts["size"], _SIZE_LIMIT if kind == "file" else 1)
+        sparse = facts.get("sparse", False) is True
         return Member(
             path=_exact(facts, "path"),
-            kind=facts["type"],
-            mode=int(facts["mode"], 8),
-            uid=facts["uid"],
-            gid=facts["gid"],
-            user=facts["user"],
-            group=facts["group"],
+            kind=KIND_NAMES[_KINDS[kind]],
+            mode=_below(int(facts["mode"], 8), 0o10000),
+            uid=_below(facts["uid"], _OWNER_LIMIT),
+            gid=_below(facts["gid"], _OWNER_LIMIT),
+            user=_text(facts["user"]),
+            group=_text(facts["group"]),
             size=size,
-            stored_size=facts.get("stored_size", size),
-            mtime_ns=_nanoseconds(facts["mtime"]),
-            link=_exact(facts, "link") if "link" in facts else None,
-            sha256=facts.get("sha256", ""),
-            sparse=facts.get("sparse", False),
-            status=facts.get("status", ""),
+            stored_size=_below(facts["stored_size"], _SIZE_LIMIT) if sparse else size,
+            mtime_ns=nanoseconds(facts["mtime"]),
+            link=_exact(facts, "link") if kind in _LINKS else None,
+            sha256=_text(facts.get("sha256", "")),
+            sparse=sparse,
+            status=_text(facts.get("status", "")),
             xattrs=_xattrs(facts.get("xattrs")),
             content_offset=content_offset,
             header_length=header_length,
             frame=frame,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _NOT_AS_WRITTEN as error:
         raise BundleDamaged("The manifest holds a line that describes no member") from error
 
 
@@ -180,8 +194,10 @@ def head_lines(facts: Mapping[str, JSON]) -> bytes:
     named = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION, **facts}
     try:
         lines = [f"{json.dumps(key)}: {_compact(value)},\n" for key, value in named.items()]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise EngineError(f"The manifest's facts cannot be written as JSON: {error}") from error
+    if max(map(len, lines)) * _MOST_UTF8 > LINE_BYTES:
+        raise EngineError("One of the manifest's facts is larger than a reader would take")
     return b"{\n" + "".join(lines).encode() + MEMBERS_LINE
 
 
@@ -195,7 +211,7 @@ def parse_head(lines: Iterator[bytes]) -> dict[str, Any]:
             return facts
         try:
             facts.update(json.loads(b"{" + line.rstrip().removesuffix(b",") + b"}"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleDamaged("The manifest's facts cannot be read") from error
     raise BundleDamaged("The manifest ends before its members")
 
@@ -220,15 +236,36 @@ def _xattr(key: bytes, value: bytes) -> bytes:
 def _xattrs(facts: Mapping[str, str] | None) -> tuple[tuple[bytes, bytes], ...]:
     if not facts:
         return ()
+    if any("\0" in key for key in facts):
+        raise ValueError("an attribute's name holds NUL")
     return tuple((key.encode(), base64.b64decode(value)) for key, value in facts.items())
 
 
 def _exact(facts: Mapping[str, str], key: str) -> bytes:
     encoded = facts.get(f"{key}_base64")
-    return facts[key].encode() if encoded is None else base64.b64decode(encoded)
+    exact = facts[key].encode() if encoded is None else base64.b64decode(encoded)
+    if not exact or b"\0" in exact:
+        raise ValueError("a path is empty or holds NUL")
+    return exact
 
 
-def _nanoseconds(text: str) -> int:
+def _below(number: Any, limit: int) -> int:  # noqa: ANN401
+    """Return what should be a whole number from 0 up to `limit`."""
+    if type(number) is not int or not 0 <= number < limit:
+        raise ValueError(f"{number!r} is no number below {limit}")
+    return number
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def nanoseconds(text: str) -> int:
+    """Return the time that decimal seconds with nine places say; raises `ValueError`."""
     seconds, _, fraction = text.partition(".")
     number = abs(int(seconds)) * tarheader.NANO + int(fraction)
+    if len(fraction) != _PLACES or number >= _SIZE_LIMIT * tarheader.NANO:
+        raise ValueError(f"{text!r} is no time")
     return -number if text.startswith("-") else number

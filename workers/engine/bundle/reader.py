@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from workers.engine.bundle.container import BundleDamaged, Footer
+from workers.engine.bundle.header_check import check_header
 from workers.engine.bundle.index import BundleIndex, TailSource
 from workers.engine.bundle.manifest import Member, items, parse_head
 from workers.engine.bundle.sparse import SparseExpander
-from workers.engine.bundle.tarheader import check_header
 from workers.engine.errors import EngineError
 from workers.engine.sources import ByteSource
 
@@ -30,6 +30,33 @@ class MemberMissing(EngineError):
             hint="Paths are relative and case-sensitive; list the bundle to see them.",
             permanent=True,
         )
+
+
+class Selection:
+    """Chosen paths, each with all that lies below it; "" is everything."""
+
+    def __init__(self, paths: Iterable[str | bytes]) -> None:
+        self._paths = dict.fromkeys(os.fsencode(path).rstrip(b"/") for path in paths)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the chosen paths."""
+        return iter(self._paths)
+
+    def paths_to(self, path: bytes) -> list[bytes]:
+        """Return the chosen paths that are `path` or above it."""
+        if not self._paths:
+            return []
+        found = [b""] if b"" in self._paths else []
+        end = path.find(b"/")
+        while end >= 0:
+            if path[:end] in self._paths:
+                found.append(path[:end])
+            end = path.find(b"/", end + 1)
+        return [*found, path] if path in self._paths else found
+
+    def has(self, path: bytes) -> bool:
+        """Tell whether `path` is chosen."""
+        return bool(self.paths_to(path))
 
 
 class BundleReader:
@@ -77,14 +104,14 @@ class BundleReader:
 
         Raises `MemberMissing` at the end for the first path that is not there.
         """
-        missing = {os.fsencode(path).rstrip(b"/"): True for path in paths}
-        wanted = tuple(missing)
+        chosen = Selection(paths)
+        missing = dict.fromkeys(chosen)
         for member in self._index.members():
-            for path in wanted:
-                if member.path == path or member.path.startswith(path + b"/") or not path:
-                    missing.pop(path, None)
-                    yield member
-                    break
+            found = chosen.paths_to(member.path)
+            for path in found:
+                missing.pop(path, None)
+            if found:
+                yield member
         if missing:
             raise MemberMissing(next(iter(missing)))
 
@@ -121,6 +148,7 @@ class BundleReader:
         expander = SparseExpander(member.size)
         for piece in self.stored(member):
             yield from expander.feed(piece)
+        expander.finish()
 
     def stored(self, member: Member) -> Iterator[bytes]:
         """Yield what follows a member's tar header: its data, after the map if it is sparse."""
@@ -129,7 +157,7 @@ class BundleReader:
         hasher = hashlib.sha256()
         piece = next(content)
         header, piece = piece[: member.header_length], piece[member.header_length :]
-        check_header(header, member.path, member.tar_kind, member.stored_size)
+        check_header(header, member)
         if piece:
             hasher.update(piece)
             yield piece

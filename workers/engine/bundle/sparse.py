@@ -13,6 +13,7 @@ from workers.engine.bundle.tarheader import BLOCK, padding
 SPARSE_BYTES = 64 << 10
 # A map of this many pieces takes under 1 MiB; what follows is taken as one piece, zeros included.
 _PIECES = 32_768
+_MAP_BYTES = 2 << 20
 
 Piece = tuple[int, int]
 
@@ -82,13 +83,22 @@ class SparseExpander:
             else:
                 self._pieces[0] = (start + len(taken), length - len(taken))
 
+    def finish(self) -> None:
+        """Raise `BundleDamaged` if data that the map announces is missing."""
+        if self._pieces is None or any(length for _, length in self._pieces):
+            raise BundleDamaged("A sparse file has less data than its map says")
+
     def _read_map(self) -> int | None:
         """Parse the map once it is complete and return its length, else None."""
         first = self._map.find(b"\n")
-        if first < 0:
-            return None
         try:
-            numbers = 2 * int(self._map[:first])
+            numbers = 2 * int(self._map[:first]) if first >= 0 else 0
+            if not 0 <= numbers <= 2 * (_PIECES + 2) or (
+                len(self._map) > _MAP_BYTES and self._map.count(b"\n") <= numbers
+            ):
+                raise ValueError("the map is longer than any can be")
+            if first < 0:
+                return None
             lines = self._map.split(b"\n", numbers + 1)
             if len(lines) < numbers + 2:
                 return None
@@ -100,6 +110,9 @@ class SparseExpander:
         if len(self._map) < length:
             return None
         self._pieces = list(zip(values[::2], values[1::2], strict=True))
-        if any(start < 0 or size < 0 or start + size > self._size for start, size in self._pieces):
-            raise BundleDamaged("A sparse file's map points outside of the file")
+        free = 0
+        for start, size in self._pieces:
+            if start < free or size < 0 or start + size > self._size:
+                raise BundleDamaged("A sparse file's map points outside of the file, or back")
+            free = start + size
         return length

@@ -11,9 +11,9 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from workers.engine.bundle.container import BundleDamaged
+from workers.engine.bundle.container import TAR_BLOCK
 
-BLOCK = 512
+BLOCK = TAR_BLOCK
 ZERO_BLOCK = bytes(BLOCK)
 END_OF_ARCHIVE = bytes(2 * BLOCK)
 
@@ -159,37 +159,6 @@ def decimal_time(nanoseconds: int) -> bytes:
 def padding(size: int) -> int:
     """Return how many zero bytes follow `size` bytes of data."""
     return -size % BLOCK
-
-
-def check_header(header: bytes, path: bytes, kind: bytes, size: int) -> None:
-    """Raise `BundleDamaged` unless `header` is sound and describes just this member."""
-    block = header[-BLOCK:]
-    shown = path.decode("utf-8", "backslashreplace")
-    if len(block) != BLOCK or block[257:265] != b"ustar\x0000":
-        raise BundleDamaged(f"The tar header of {shown} is not where the index says")
-    total = half_sum(block[:148]) + half_sum(block[156:]) + 8 * 0x20
-    if block[148:156] != b"%06o\0 " % total:
-        raise BundleDamaged(f"The tar header of {shown} is damaged")
-    records = _parse_records(header) if len(header) > BLOCK else {}
-    prefix = block[345:500].rstrip(b"\0")
-    name = block[:100].rstrip(b"\0")
-    found = records.get(b"GNU.sparse.name") or records.get(b"path")
-    found = found or (prefix + b"/" + name if prefix else name)
-    found_size = int(records.get(b"size", b"%d" % int(block[124:135], 8)))
-    if (found.rstrip(b"/"), block[156:157], found_size) != (path, kind, size):
-        raise BundleDamaged(f"The tar header of {shown} and the manifest do not agree")
-
-
-def _parse_records(header: bytes) -> dict[bytes, bytes]:
-    length = int(header[124:135], 8)
-    data = header[BLOCK : BLOCK + length]
-    records = {}
-    while data:
-        size = int(data[: data.index(b" ")])
-        key, _, value = data[data.index(b" ") + 1 : size - 1].partition(b"=")
-        records[key] = value
-        data = data[size:]
-    return records
 
 
 def _sparse_records(path: bytes, size: int) -> list[tuple[bytes, bytes]]:
