@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from backups.actions import attempts
 from backups.actions.attempts import Attempt
@@ -35,7 +35,14 @@ def run_stage(stage_name: str, *, job_id: str, epoch: int, worker: str) -> bool:
     False when the claim was refused, and when the attempt failed, was stopped or was fenced: the
     rows say what comes next, not the chain.
     """
-    attempt = attempts.claim_stage(job_id=job_id, epoch=epoch, stage_name=stage_name, worker=worker)
+    try:
+        attempt = attempts.claim_stage(
+            job_id=job_id, epoch=epoch, stage_name=stage_name, worker=worker
+        )
+    except (DatabaseError, InterfaceError) as error:
+        # The message is lost with this; the coordinator sends another one.
+        logger.warning("job %s: %s not claimed: %s", job_id, stage_name, error)
+        return False
     if attempt is None:
         logger.info("job %s epoch %s: %s is not due, refused", job_id, epoch, stage_name)
         return False

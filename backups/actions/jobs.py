@@ -67,7 +67,7 @@ def give_out_soon(node_id: int) -> None:
 
 
 def admit_jobs(*, node_id: int | None = None) -> int:
-    """Send as many queued jobs as their nodes have free slots for; return how many.
+    """Give out as many queued jobs as their nodes have free slots for; return how many.
 
     Jobs that are further along go first, then by priority and age. Only nodes with a live worker
     are given any: a message to nobody would only grow old.

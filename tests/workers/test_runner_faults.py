@@ -69,6 +69,24 @@ def test_job_fails_and_says_why_when_no_key_opens_the_storages_secrets(
     assert "HOLDFAST_ENCRYPTION_KEYS" in job.error_message
 
 
+def test_job_waits_for_another_message_when_the_database_is_away_at_the_claim(
+    site: Site, script: dict, settings: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = dispatched_job(site)
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.1)
+    blocker = sqlite3.connect(settings.DATABASES["default"]["TEST"]["NAME"])
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        assert not run_stage("backup_db", job_id=str(job.pk), epoch=1, worker="worker@host")
+    finally:
+        blocker.rollback()
+        blocker.close()
+        connection.close()
+    job.refresh_from_db()
+    assert (job.state, job.token, job.attempts) == ("dispatched", None, 0)
+
+
 def test_work_is_fenced_in_time_when_the_database_hangs(
     site: Site, script: dict, settings: pytest.FixtureRequest
 ) -> None:

@@ -49,7 +49,7 @@ def go_round() -> None:
     recovered = _attempt(jobs.recover_lost_jobs)
     admitted = _attempt(jobs.admit_jobs)
     if recovered or admitted:
-        logger.info("recovered %d jobs, sent %d", recovered, admitted)
+        logger.info("took back %d jobs, gave out %d", recovered, admitted)
 
 
 def tidy() -> None:
