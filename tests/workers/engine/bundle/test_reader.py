@@ -133,6 +133,54 @@ def test_content_is_written_when_only_the_second_name_is_extracted(
     assert (tmp_path / second.name).read_bytes() == b"beside the folder"
 
 
+def test_the_bundles_content_is_written_when_the_target_has_another_file_to_link_to(
+    built: Built, tmp_path: Path
+) -> None:
+    with built.source() as source:
+        bundle = BundleReader(source)
+        second = next(member for member in bundle.members() if member.kind == "hardlink")
+        assert second.link is not None
+        other = write(tmp_path / os.fsdecode(second.link), b"changed since")
+        extract(bundle, [second.path], tmp_path, reporter=SilentReporter())
+    assert (tmp_path / second.name).read_bytes() == b"beside the folder"
+    assert other.read_bytes() == b"changed since"
+
+
+def test_all_names_are_one_file_when_only_later_names_are_extracted(
+    build: Callable[..., Built], tmp_path: Path
+) -> None:
+    write(tmp_path / "tree/a/first", b"content")
+    for number in range(5):
+        write(tmp_path / "tree/b/x")
+        os.link(tmp_path / "tree/a/first", tmp_path / f"tree/b/name-{number}")
+    with build(tmp_path / "tree").source() as source:
+        report = extract(
+            BundleReader(source), ["wp-content/b"], tmp_path / "out", reporter=SilentReporter()
+        )
+    assert (report.files, report.links) == (2, 4)
+    found = (tmp_path / "out/wp-content/b/name-3").stat()
+    assert (found.st_nlink, found.st_size) == (5, 7)
+    assert not (tmp_path / "out/wp-content/a").exists()
+
+
+def test_every_frame_is_fetched_once_when_all_is_extracted(
+    build: Callable[..., Built], tmp_path: Path
+) -> None:
+    for number in range(300):
+        write(tmp_path / f"tree/{number}.bin", random.Random(number).randbytes(5000))
+    with build(tmp_path / "tree").source() as source:
+        bundle = BundleReader(source)
+        extract(bundle, [""], tmp_path / "out", reporter=SilentReporter())
+        assert bundle.bytes_fetched < 2 * source.size
+
+
+def test_both_are_extracted_when_one_path_lies_below_another(built: Built, tmp_path: Path) -> None:
+    paths = ["wp-content/plugins", "wp-content/plugins/a/main.php", "wp-content/plugins/"]
+    with built.source() as source:
+        report = extract(BundleReader(source), paths, tmp_path, reporter=SilentReporter())
+    assert (report.files, report.folders, report.links) == (2, 2, 1)
+
+
 def test_nothing_is_overwritten_when_a_file_exists(built: Built, tmp_path: Path) -> None:
     target = write(tmp_path / "wp-content/plugins/a/main.php", b"mine")
     with built.source() as source:

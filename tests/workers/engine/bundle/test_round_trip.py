@@ -3,14 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.workers.engine.bundle.conftest import Built, build_bundle
+from tests.workers.engine.bundle.conftest import Built, build_bundle, write
 from tests.workers.engine.bundle.trees import add_special_files, describe, make_hard_tree
 from workers.engine.bundle import BundleReader, extract
 from workers.engine.progress import SilentReporter
@@ -116,10 +116,17 @@ def test_special_files_are_listed_as_skipped_when_a_tree_has_them(
     assert b'"path":"wp-content/fifo","reason":"skipped","detail":"a FIFO"' in listed
 
 
+@pytest.fixture
+def deep_path(tmp_path: Path) -> Iterator[Path]:
+    """A temporary folder in which folders may nest deeper than Python can remove them."""
+    yield tmp_path
+    subprocess.run(["rm", "-rf", "--", tmp_path], check=True)
+
+
 def test_a_tree_is_kept_when_folders_nest_2000_deep_and_paths_pass_4096_bytes(
-    build: Callable[..., Built], tmp_path: Path
+    build: Callable[..., Built], deep_path: Path
 ) -> None:
-    tree = tmp_path / "tree"
+    tree = deep_path / "tree"
     tree.mkdir()
     folder = os.open(tree, os.O_RDONLY)
     for depth in range(2000):
@@ -137,7 +144,7 @@ def test_a_tree_is_kept_when_folders_nest_2000_deep_and_paths_pass_4096_bytes(
     built = build(tree)
     assert (built.tree.folders, built.tree.files, built.tree.hard_links) == (2001, 5, 1)
     path = "wp-content/" + "deep/" * 2000 + "bottom.txt"
-    target = tmp_path / "target"
+    target = deep_path / "target"
     with built.source() as source:
         bundle = BundleReader(source)
         assert b"".join(bundle.read(path)) == b"at the bottom"
@@ -148,6 +155,31 @@ def test_a_tree_is_kept_when_folders_nest_2000_deep_and_paths_pass_4096_bytes(
         ["tar", "--zstd", "-tf", str(built.file)], check=True, capture_output=True
     ).stdout
     assert path.encode() in listed
+
+
+SECONDS = (-(2**31), -2, -1, 0, 10**9 - 1, 10**9, 2**33 - 1, 2**33, 10**10 - 1, 10**10, 2**33 + 7)
+
+
+def test_times_are_kept_when_they_lie_at_the_edges_of_a_headers_fields(
+    build: Callable[..., Built], tmp_path: Path
+) -> None:
+    times = [second * 10**9 + fraction for second in SECONDS for fraction in (0, 1, 999_999_999)]
+    tree = tmp_path / "tree"
+    for time_ns in times:
+        for path in (tree / f"file{time_ns}", tree / f"folder{time_ns}"):
+            write(path) if "file" in path.name else path.mkdir(parents=True)
+            os.utime(path, ns=(time_ns, time_ns))
+    expected = describe(tree)
+    built = build(tree)
+    target = tmp_path / "gnu"
+    target.mkdir()
+    subprocess.run(
+        ["tar", "--zstd", "--warning=none", "-xpf", str(built.file), "-C", str(target)], check=True
+    )
+    with built.source() as source:
+        extract(BundleReader(source), [""], tmp_path / "ours", reporter=SilentReporter())
+    assert describe(target / "wp-content") == expected
+    assert describe(tmp_path / "ours/wp-content") == expected
 
 
 NAMES = (
