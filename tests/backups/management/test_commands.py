@@ -75,11 +75,18 @@ def test_coordinator_goes_on_when_the_database_is_away(
     def refuse() -> int:
         raise OperationalError("server has gone away")
 
+    def admit() -> int:
+        found.append(connection.connection)
+        return 0
+
+    found: list[object] = []
     monkeypatch.setattr(jobs, "recover_lost_jobs", refuse)
+    monkeypatch.setattr(jobs, "admit_jobs", admit)
     with caplog.at_level(logging.WARNING):
         output_of("coordinator", "--once")
     assert "the database is away" in caplog.text
-    assert connection.connection is None
+    # The next step has its turn all the same, over a connection of its own.
+    assert found == [None]
 
 
 @pytest.mark.django_db
