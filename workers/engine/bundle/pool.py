@@ -182,5 +182,11 @@ def start_reader(
                     )
                 )
             reader = Reader(running, tasks.Channel(ours), check)
-            reader.send(tasks.CONFIGURE, json.dumps(settings).encode())
-            yield reader
+            try:
+                reader.send(tasks.CONFIGURE, json.dumps(settings).encode())
+                yield reader
+            except BaseException:
+                # It has nothing to clean up, and one that hangs must not cost the others' grace.
+                with contextlib.suppress(process.ProcessStuck):
+                    running.terminate(grace_seconds=0)
+                raise

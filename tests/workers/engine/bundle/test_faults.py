@@ -9,13 +9,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.workers.engine.bundle.conftest import Built, write
 from workers.engine.bundle import (
     BundleReader,
-    ReaderLost,
     TreeRoot,
     archiver,
     estimate_tree,
@@ -34,19 +32,11 @@ from workers.engine.bundle.segment import (
     read_blocks,
 )
 from workers.engine.bundle.tree_reader import OpenRoot, TreeReader
-from workers.engine.errors import EngineError, StopRequested
+from workers.engine.errors import EngineError
 from workers.engine.excludes import DEFAULT_PATTERNS, Excludes
 from workers.engine.progress import SilentReporter
 
 PROJECT = Path(__file__).resolve().parents[4]
-
-
-def reader_processes() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if any("bundle.reader_process" in word for word in child.cmdline())
-    ]
 
 
 class InOneProcess:
@@ -229,76 +219,6 @@ def test_files_and_folders_are_listed_as_unreadable_when_permission_is_missing(
     (tree / "closed").chmod(0o700)
     expected = ["t/closed: Permission denied", "t/secret.txt: Permission denied"]
     assert json.loads(done.stdout) == [2, expected, 1, 2]
-
-
-class Killer(SilentReporter):
-    """Kills a reader after the first bytes."""
-
-    def advance(self, bytes_done: int) -> None:
-        for process in reader_processes()[:1]:
-            process.kill()
-        super().advance(bytes_done)
-
-
-def make_large_tree(tree: Path) -> None:
-    for number in range(12):
-        write(tree / f"file-{number}.jpg", bytes([number]) * (6 << 20))
-
-
-def test_an_error_comes_when_a_reader_is_killed(tmp_path: Path) -> None:
-    make_large_tree(tmp_path / "tree")
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(ReaderLost, match="signal 9") as caught:
-        write_tree(out, [TreeRoot(tmp_path / "tree", "t")], excludes=Excludes(), reporter=Killer())
-    assert not caught.value.permanent
-    assert reader_processes() == []
-    assert not (out / "members").exists()
-
-
-class Stopper(SilentReporter):
-    def check(self) -> None:
-        if self.bytes_done > 8 << 20:
-            raise StopRequested
-
-
-def test_the_readers_are_gone_when_a_stop_comes_in_the_middle(tmp_path: Path) -> None:
-    make_large_tree(tmp_path / "tree")
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(StopRequested):
-        write_tree(out, [TreeRoot(tmp_path / "tree", "t")], excludes=Excludes(), reporter=Stopper())
-    assert reader_processes() == []
-
-
-FULL = """
-import resource, sys
-from pathlib import Path
-resource.setrlimit(resource.RLIMIT_FSIZE, (5 << 20, 5 << 20))
-from workers.engine.bundle import TreeRoot, write_tree
-from workers.engine.errors import EngineError
-from workers.engine.excludes import Excludes
-from workers.engine.progress import SilentReporter
-try:
-    write_tree(Path(sys.argv[2]), [TreeRoot(Path(sys.argv[1]), "t")], excludes=Excludes(),
-               reporter=SilentReporter())
-except EngineError as error:
-    print(error.code, error.message)
-"""
-
-
-def test_a_clear_error_comes_when_nothing_more_can_be_written(tmp_path: Path) -> None:
-    make_large_tree(tmp_path / "tree")
-    out = tmp_path / "out"
-    out.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "tree"), str(out)],
-        cwd=PROJECT,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    assert done.stdout.startswith("work_directory_full The bundle cannot be written to"), done
 
 
 def test_every_file_is_there_once_when_a_log_grows_while_the_tree_is_read(
