@@ -17,11 +17,16 @@ from backups.states import JobKind
 
 @dataclass(frozen=True, slots=True)
 class StageKind:
-    """One stage: its name (also file name and task suffix), a label, and where its code is."""
+    """One stage: its name (also file name and task suffix), a label, and where its code is.
+
+    A stage that writes nothing to the spool has no folder there, so that a full disk cannot keep
+    it from storing a bundle or from making room.
+    """
 
     name: str
     label: str
     path: str
+    has_folder: bool = True
 
     @property
     def task_name(self) -> str:
@@ -37,8 +42,8 @@ _STAGES = (
     StageKind("backup_db", "Dump the database", "workers.stages.backup_db:run"),
     StageKind("backup_files", "Read the files", "workers.stages.backup_files:run"),
     StageKind("create_bundle", "Seal the bundle", "workers.stages.create_bundle:run"),
-    StageKind("upload_remote", "Store the bundle", "workers.stages.upload_remote:run"),
-    StageKind("cleanup", "Clean up", "workers.stages.cleanup:run"),
+    StageKind("upload_remote", "Store the bundle", "workers.stages.upload_remote:run", False),
+    StageKind("cleanup", "Clean up", "workers.stages.cleanup:run", False),
 )
 STAGES: dict[str, StageKind] = {stage.name: stage for stage in _STAGES}
 

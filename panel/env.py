@@ -28,6 +28,8 @@ MYSQL_OPTIONS = {
     "charset": "utf8mb4",
     "connect_timeout": 10,
 }
+# A partition that drops packets must not hold a session for the kernel's quarter of an hour.
+POSTGRESQL_OPTIONS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 # Writers queue up instead of failing: begin with the write lock, wait for it, let readers read on.
 SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
@@ -170,6 +172,7 @@ def _database(env: Env) -> dict[str, Any]:
     engine_options = {
         "django.db.backends.sqlite3": SQLITE_OPTIONS,
         "django.db.backends.mysql": MYSQL_OPTIONS,
+        "django.db.backends.postgresql": POSTGRESQL_OPTIONS,
     }.get(config["ENGINE"], {})
     config["OPTIONS"] = {**engine_options, **config.get("OPTIONS", {})}
     return config

@@ -178,7 +178,7 @@ def _job_directory(attempt: Attempt) -> Path:
 def _context(
     attempt: Attempt, job: Job, previous_facts: dict[str, Any] | None, keeper: LeaseKeeper
 ) -> StageContext:
-    """Collect what the stage may use, and make the attempt's own folder."""
+    """Collect what the stage may use, and make the attempt's own folder if it writes."""
     stages = {stage.name: stage for stage in job.stages.all()}
     done = {
         name: stage.outputs for name, stage in stages.items() if stage.state == StageState.COMPLETED
@@ -187,7 +187,8 @@ def _context(
     _remove_superseded(job_directory, attempt)
     name = f"{attempt.stage_name}-{attempt.epoch}-{attempt.token.hex}"
     directory = job_directory / name
-    directory.mkdir(parents=True, mode=0o700)
+    if STAGES[attempt.stage_name].has_folder:
+        directory.mkdir(parents=True, mode=0o700)
     assert job.started_at is not None
     return StageContext(
         job_id=str(job.pk),

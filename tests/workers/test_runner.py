@@ -259,3 +259,18 @@ def test_progress_and_lease_are_written_while_the_stage_runs(site: Site, script:
     assert seen == [10]
     job.refresh_from_db()
     assert (job.state, job.progress, job.token) == ("between", 20, None)
+
+
+def test_nothing_is_written_to_the_spool_when_a_stored_bundle_is_cleaned_up(
+    site: Site, spool: Path
+) -> None:
+    """A spool whose disk is full must not cost a job its bundle."""
+    job = dispatched_job(site)
+    *before, last = PIPELINES[JobKind.BACKUP]
+    for name in before[:-1]:
+        assert run_stage(name, job_id=str(job.pk), epoch=1, worker="worker@host")
+    folders = {path.name for path in (spool / str(job.pk)).iterdir()}
+    assert run_stage(before[-1], job_id=str(job.pk), epoch=1, worker="worker@host")
+    assert {path.name for path in (spool / str(job.pk)).iterdir()} == folders
+    assert run_stage(last, job_id=str(job.pk), epoch=1, worker="worker@host")
+    assert Backup.objects.get(job=job).status == "SUCCESS"

@@ -27,9 +27,6 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--node", required=True, help="the node's name, as `node list` shows")
-        parser.add_argument(
-            "--concurrency", type=int, help="stages at once (default: the node's slots)"
-        )
         parser.add_argument("--loglevel", default="INFO")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
@@ -48,7 +45,7 @@ class Command(BaseCommand):
             *("-n", f"{node.name}.{os.getpid()}@{socket.gethostname()}"),
             *("-Q", node.queue),
             *("-P", "prefork"),
-            *("-c", str((options["concurrency"] or node.slots) + ANSWERING_PROCESSES)),
+            *("-c", str(node.slots + ANSWERING_PROCESSES)),
             *("-l", options["loglevel"]),
             *QUIET,
         ]
