@@ -22,16 +22,16 @@ PRODUCTION_SPOOL = Path("/var/lib/holdfast/spool")
 DEVELOPMENT_SECRET_KEY = "development-only-secret-key-which-production-refuses-to-start-with"  # noqa: S105
 
 # Without a time zone of their own, MySQL sessions read leases back in the server's local time.
-MYSQL_OPTIONS = {
+MYSQL_OPTIONS: dict[str, Any] = {
     "init_command": "SET time_zone='+00:00'",
     "isolation_level": "read committed",
     "charset": "utf8mb4",
     "connect_timeout": 10,
 }
 # A partition that drops packets must not hold a session for the kernel's quarter of an hour.
-POSTGRESQL_OPTIONS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+POSTGRESQL_OPTIONS: dict[str, Any] = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 # Writers queue up instead of failing: begin with the write lock, wait for it, let readers read on.
-SQLITE_OPTIONS = {
+SQLITE_OPTIONS: dict[str, Any] = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -169,7 +169,7 @@ def _database(env: Env) -> dict[str, Any]:
             "HOLDFAST_DATABASE_URL is not a usable database URL: expected "
             "sqlite:///path, mysql://user:password@host/name or postgres://user:password@host/name."
         ) from error
-    engine_options = {
+    engine_options: dict[str, Any] = {
         "django.db.backends.sqlite3": SQLITE_OPTIONS,
         "django.db.backends.mysql": MYSQL_OPTIONS,
         "django.db.backends.postgresql": POSTGRESQL_OPTIONS,
