@@ -136,7 +136,7 @@ def read_attributes(descriptor: int) -> Attributes:
 def user_name(uid: int) -> bytes:
     """Return the name of a user of this host, b"" if it has none."""
     try:
-        return pwd.getpwuid(uid).pw_name.encode()
+        return os.fsencode(pwd.getpwuid(uid).pw_name)
     except (KeyError, OverflowError):
         return b""
 
@@ -145,6 +145,6 @@ def user_name(uid: int) -> bytes:
 def group_name(gid: int) -> bytes:
     """Return the name of a group of this host, b"" if it has none."""
     try:
-        return grp.getgrgid(gid).gr_name.encode()
+        return os.fsencode(grp.getgrgid(gid).gr_name)
     except (KeyError, OverflowError):
         return b""

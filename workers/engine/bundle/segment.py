@@ -63,11 +63,28 @@ class FrameBlock:
 
 
 def read_blocks(sidecar: BinaryIO) -> Iterator[FrameBlock]:
-    """Yield the blocks of a sidecar from where it stands."""
+    """Yield the blocks of a sidecar from where it stands.
+
+    Raises `EngineError` for one that is cut short, as a host that went down may leave it.
+    """
     while head := sidecar.read(_BLOCK_HEAD.size):
-        offset, size, content_size, crc32, count, lines = _BLOCK_HEAD.unpack(head)
+        if len(head) < _BLOCK_HEAD.size:
+            raise _cut_short()
+        offset, size, content_size, crc32, count, length = _BLOCK_HEAD.unpack(head)
         positions = sidecar.read(count * container.POSITION_BYTES)
-        yield FrameBlock(offset, size, content_size, crc32, positions, sidecar.read(lines))
+        lines = sidecar.read(length)
+        if len(positions) < count * container.POSITION_BYTES or len(lines) < length:
+            raise _cut_short()
+        yield FrameBlock(offset, size, content_size, crc32, positions, lines)
+
+
+def _cut_short() -> EngineError:
+    return EngineError(
+        "The list of what is in a part of the bundle is cut short",
+        hint="Did the node go down in the middle? Start the backup again.",
+        permanent=True,
+        code="spool_damaged",
+    )
 
 
 class Allocator(Protocol):

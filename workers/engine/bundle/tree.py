@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workers.engine.bundle import facts, tasks
+from workers.engine.bundle.dump import DUMP_NAME
 from workers.engine.bundle.facts import Tally, TreeFacts
 from workers.engine.bundle.later import LaterWork
 from workers.engine.bundle.manifest import MANIFEST_NAME
@@ -259,8 +260,8 @@ def _open_roots(roots: Sequence[TreeRoot]) -> Iterator[list[OpenRoot]]:
         nested = any(other != name and name.startswith(other + b"/") for other in names)
         if {b"", b".", b".."} & set(parts) or nested or names.count(name) > 1:
             raise ValueError(f"archive name {name!r} is not relative, or not of its own")
-        if name == MANIFEST_NAME:
-            raise ValueError("the manifest's name is taken")
+        if name in (MANIFEST_NAME, os.fsencode(DUMP_NAME)):
+            raise ValueError(f"archive name {name!r} is that of another member")
     with contextlib.ExitStack() as stack:
         opened = []
         for root in roots:

@@ -98,12 +98,30 @@ def listing_line(member: Member) -> str:
     """Return one line as `tar -tv` prints it: mode, owner, size, time in UTC, name."""
     kind = {"file": "-", "folder": "d", "symlink": "l", "hardlink": "h"}.get(member.kind, "?")
     mode = stat.filemode(member.mode)[1:]
-    when = datetime.fromtimestamp(member.mtime_ns / 1e9, UTC)
-    link = f" -> {member.link.decode('utf-8', 'backslashreplace')}" if member.link else ""
-    owner = f"{member.user or member.uid}/{member.group or member.gid}"
-    noted = f" [{member.status}]" if member.status else ""
+    link = (
+        f" -> {printable(member.link.decode('utf-8', 'backslashreplace'))}" if member.link else ""
+    )
+    owner = printable(f"{member.user or member.uid}/{member.group or member.gid}")
+    noted = f" [{printable(member.status)}]" if member.status else ""
     size = f"{member.size:>12}"
-    return f"{kind}{mode} {owner:20} {size} {when:%Y-%m-%d %H:%M} {member.name}{link}{noted}"
+    when = shown_time(member.mtime_ns)
+    return f"{kind}{mode} {owner:20} {size} {when} {printable(member.name)}{link}{noted}"
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, with escapes for what a terminal would obey or not show."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def shown_time(nanoseconds: int) -> str:
+    """Return date and minute in UTC, or the seconds of a time that no calendar here holds."""
+    try:
+        return f"{datetime.fromtimestamp(nanoseconds // 10**9, UTC):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return f"@{nanoseconds // 10**9}"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from tests.workers.engine.bundle.conftest import Built, build_bundle, write
 from workers.engine.bundle import BundleDamaged, BundleReader, seal, verify, write_dump, write_tree
 from workers.engine.bundle.container import FOOTER_BYTES
 from workers.engine.bundle.tree import TreeRoot
-from workers.engine.errors import StopRequested
+from workers.engine.errors import EngineError, StopRequested
 from workers.engine.excludes import Excludes
 from workers.engine.progress import SilentReporter
 from workers.engine.sources import FilesSource
@@ -146,3 +146,28 @@ def test_the_sha256_is_that_of_the_file_when_sealed(
     assert built.sealed.size == len(content)
     with FilesSource(built.sealed.paths) as source:
         assert verify(source, reporter=SilentReporter()).sha256 == built.sealed.sha256
+
+
+@pytest.mark.parametrize("cut", [1, 10, 60])
+def test_sealing_says_so_when_a_list_beside_a_segment_is_cut_short(
+    tmp_path: Path, cut: int
+) -> None:
+    part, last = tmp_path / "database", tmp_path / "seal"
+    part.mkdir()
+    last.mkdir()
+    write_dump(part, [b"SELECT 1;"], modified_at_ns=0, reporter=SilentReporter())
+    sidecar = part / "members"
+    sidecar.write_bytes(sidecar.read_bytes()[:-cut])
+    with pytest.raises(EngineError) as caught:
+        seal(last, [part], facts={}, reporter=SilentReporter())
+    assert caught.value.code == "spool_damaged"
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "database.sql", "../a", "/a", "a//b"])
+def test_a_root_is_refused_when_its_name_in_the_archive_is_taken_or_unsafe(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ValueError, match="archive name"):
+        write_tree(
+            tmp_path, [TreeRoot(tmp_path, name)], excludes=Excludes(), reporter=SilentReporter()
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -22,11 +23,13 @@ PROJECT = Path(__file__).resolve().parents[4]
 
 
 def reader_processes() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if any("bundle.reader_process" in word for word in child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process().children():
+        # One that was killed just now has no command line any more.
+        with contextlib.suppress(psutil.Error):
+            if any("bundle.reader_process" in word for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 class Killer(SilentReporter):
