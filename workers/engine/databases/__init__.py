@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from typing import cast
 
 from workers.engine.databases.base import Database, DatabaseSpec
-from workers.engine.databases.mysql import MySQLDatabase
-from workers.engine.databases.postgresql import PostgreSQLDatabase
-from workers.engine.databases.sqlite import SQLiteDatabase
 from workers.engine.errors import EngineError
 
-ENGINES: dict[str, Callable[[DatabaseSpec], Database]] = {
-    "mysql": MySQLDatabase,
-    "postgresql": PostgreSQLDatabase,
-    "sqlite": SQLiteDatabase,
+# Loaded when needed: readers of files, which know databases by their marks only, start at once.
+ENGINES: dict[str, str] = {
+    "mysql": "workers.engine.databases.mysql:MySQLDatabase",
+    "postgresql": "workers.engine.databases.postgresql:PostgreSQLDatabase",
+    "sqlite": "workers.engine.databases.sqlite:SQLiteDatabase",
 }
 
 
@@ -29,4 +28,5 @@ def open_database(spec: DatabaseSpec) -> Database:
             permanent=True,
             code="database_engine_unknown",
         )
-    return ENGINES[spec.engine](spec)
+    module, _colon, name = ENGINES[spec.engine].partition(":")
+    return cast(Database, getattr(importlib.import_module(module), name)(spec))
