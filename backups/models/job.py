@@ -20,6 +20,11 @@ class Job(models.Model):
     `epoch` counts the times that the job was given out anew; `token` names the one attempt that
     may write now; `lease_expires_at` is when that attempt is taken for lost. `active_site` is the
     site while the job is active and NULL afterwards: unique, so one site has one active job.
+
+    `cleanup_pending` says that the node still holds something of a job that ended (a process, a
+    folder, an unfinished upload): its agent removes that, whenever it is back, and leaves in
+    `cleanup_report` what it found. A failed job's work is kept until `work_kept_until`; a retry
+    takes it over by using the same folder, `work_id`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -39,6 +44,9 @@ class Job(models.Model):
     epoch = models.PositiveIntegerField(default=1)
     token = models.UUIDField(null=True, blank=True)
     worker = models.CharField(max_length=255, blank=True)
+    process_id = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Of the attempt, as the worker's host counts."
+    )
     lease_expires_at = models.DateTimeField(null=True, blank=True, db_index=True)
     claim_deadline = models.DateTimeField(null=True, blank=True, db_index=True)
     not_before = models.DateTimeField(null=True, blank=True)
@@ -52,6 +60,18 @@ class Job(models.Model):
     error_code = models.CharField(max_length=50, blank=True)
     error_message = models.TextField(blank=True)
     error_hint = models.TextField(blank=True)
+    work_id = models.UUIDField(
+        null=True, blank=True, help_text="Names the folder in the spool; empty is the job's id."
+    )
+    work_kept_until = models.DateTimeField(null=True, blank=True)
+    expected_bytes = models.PositiveBigIntegerField(
+        default=0, help_text="What it may need in the spool, for the room that others have."
+    )
+    cleanup_pending = models.BooleanField(default=False, db_index=True)
+    cleanup_report = models.JSONField(default=dict, blank=True)
+    retry_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries"
+    )
     trigger = models.CharField(max_length=20, default="manual")
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -71,6 +91,11 @@ class Job(models.Model):
     def is_active(self) -> bool:
         """Whether the job may still change by itself."""
         return self.state in ACTIVE
+
+    @property
+    def folder_name(self) -> str:
+        """The folder of this job's work below the node's spool."""
+        return str(self.work_id or self.pk)
 
 
 class Stage(models.Model):
