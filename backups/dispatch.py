@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from typing import Any
 
 from celery import chain, current_app
@@ -27,6 +28,9 @@ from backups.states import StageState
 logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 5.0
+# While Redis hangs, each publishing thread waits for tens of seconds: what finds none free is left
+# to the coordinator, which sends it a second later.
+_free_threads = threading.BoundedSemaphore(8)
 _publisher = ThreadPoolExecutor(max_workers=4, thread_name_prefix="publish")
 
 
@@ -55,7 +59,12 @@ def publish_chain(job: Job) -> bool:
 
 
 def in_background(work: Callable[[], object]) -> None:
-    """Run `work` in a thread of its own; what it raises is logged."""
+    """Run `work` in a thread of its own, if there is one to spare; what it raises is logged.
+
+    For work that the coordinator does as well: nothing depends on it but speed.
+    """
+    if not _free_threads.acquire(blocking=False):
+        return
 
     def run() -> None:
         try:
@@ -65,8 +74,21 @@ def in_background(work: Callable[[], object]) -> None:
             logger.exception("background dispatch failed")
         finally:
             connection.close()
+            _free_threads.release()
 
     threading.Thread(target=run, name="dispatch", daemon=True).start()
+
+
+def revoke_soon(task_ids: Sequence[str], workers: Sequence[str]) -> None:
+    """Tell a node's workers to skip these tasks, without waiting for it; nothing depends on it.
+
+    To those workers only: a broadcast makes every worker of the cluster look at every id. A
+    running task is never terminated this way (it may be another one's by the time it arrives).
+    """
+    if task_ids and workers:
+        in_background(
+            partial(current_app.control.revoke, list(task_ids), destination=list(workers))
+        )
 
 
 def ask_node(node: Node, query: str, arguments: dict[str, Any]) -> str:

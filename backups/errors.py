@@ -28,6 +28,24 @@ class BackupAlreadyRunningError(DomainError):
     code = "backup_already_running"
 
 
+class JobNotActiveError(DomainError):
+    """There is nothing to stop: no job of the site is active, or this one has ended."""
+
+    code = "backup_not_running"
+
+
+class JobNotRetryableError(DomainError):
+    """Only a job that failed or was stopped can be tried again."""
+
+    code = "job_not_retryable"
+
+
+class NodeHeldError(DomainError):
+    """Another host works as this node; two at once would not find each other's work."""
+
+    code = "node_held"
+
+
 class StorageMissingError(DomainError):
     """There is no storage that the site's bundles could go to."""
 

@@ -44,6 +44,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='job',
+            name='reset_at',
+            field=models.DateTimeField(blank=True, help_text='Since then the site reads idle, however the job ended.', null=True),
+        ),
+        migrations.AddField(
+            model_name='job',
             name='retry_of',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='retries', to='backups.job'),
         ),

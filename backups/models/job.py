@@ -79,6 +79,9 @@ class Job(models.Model):
     queued_at = models.DateTimeField(db_index=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    reset_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since then the site reads idle, however the job ended."
+    )
 
     class Meta:
         ordering = ["-queued_at"]

@@ -23,7 +23,7 @@ def backup_status(site: Site, job: Job | None) -> dict[str, Any]:
 
     `job` should come with its node and stages loaded, as from `newest_job`.
     """
-    if job is None or job.state == JobState.RESET:
+    if job is None or job.reset_at is not None:
         return _idle(site)
     stages = sorted(job.stages.all(), key=lambda stage: stage.position)
     current = _current(job, stages)
