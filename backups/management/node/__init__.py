@@ -1,0 +1,1 @@
+"""The words that `manage.py node` knows, each module those of one purpose."""
