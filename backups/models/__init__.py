@@ -4,11 +4,12 @@ from backups.models.backup import Backup, BackupStatus
 from backups.models.event import EventLevel, JobEvent
 from backups.models.job import Job, Stage
 from backups.models.leadership import Leadership
-from backups.models.node import EnrolmentToken, InputOutputClass, Node, Worker
+from backups.models.node import MAX_SLOTS, EnrolmentToken, InputOutputClass, Node, Worker
 from backups.models.site import Site
 from backups.models.storage import Storage
 
 __all__ = [
+    "MAX_SLOTS",
     "Backup",
     "BackupStatus",
     "EnrolmentToken",

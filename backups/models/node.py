@@ -10,6 +10,9 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+# Each slot is a process of its own; a number beyond this is a slip of the hand.
+MAX_SLOTS = 64
+
 
 def validate_roots(roots: object) -> None:
     """Accept a list of absolute folders; the node resolves them, since only it can see them."""
@@ -42,7 +45,9 @@ class Node(models.Model):
     ip_address = models.GenericIPAddressField(null=True, blank=True)
     is_enabled = models.BooleanField(default=True)
     slots = models.PositiveSmallIntegerField(
-        default=2, validators=[MinValueValidator(1)], help_text="How many stages run at once."
+        default=2,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_SLOTS)],
+        help_text="How many stages run at once.",
     )
     is_draining = models.BooleanField(
         default=False, help_text="Running stages end, no new one begins."
