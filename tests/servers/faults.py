@@ -132,6 +132,11 @@ class Handler(BaseHTTPRequestHandler):
             fault.happens(self, seen)
             return
         seen.body = self.rfile.read(length)
+        if len(seen.body) < length:
+            # Its sender was interrupted. Passed on as if it were whole it would be refused as
+            # damaged, and rclone drops the whole upload of a part that it refuses.
+            self.close_connection = True
+            return
         if fault:
             fault.happens(self, seen)
             return

@@ -305,9 +305,8 @@ def test_nothing_more_is_asked_when_fenced(behind_rclone: Behind) -> None:
         call(behind_rclone.source)
     methods = {seen.method for seen in behind_rclone.proxy.requests}
     assert "DELETE" not in methods
-    # What was asked, not what is there: this server was once seen without the upload afterwards,
-    # though nobody had asked it to drop it.
     assert not any(seen.completes for seen in behind_rclone.proxy.requests)
+    assert len(behind_rclone.uploads()) == 1
 
 
 @pytest.mark.parametrize("fault", [corrupted, corrupted_and_denied])
