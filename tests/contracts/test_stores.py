@@ -318,6 +318,29 @@ def test_nothing_of_the_old_is_used_when_the_source_is_another_one(kind: Kind) -
     assert kind.left_over() == []
 
 
+def test_unfinished_uploads_are_listed_and_can_be_abandoned_without_a_checkpoint(
+    kind: Kind,
+) -> None:
+    assert list(kind.store.list_uploads("")) == []
+    for key in (KEY, "other/site/x.tar.zst"):
+        fenced = PutCall(kind.store, key, reporter=InterruptingReporter(Fenced, after=PART + 1))
+        with pytest.raises(Fenced):
+            fenced(BytesSource(pattern(LARGE)))
+
+    found = list(kind.store.list_uploads("node/"))
+
+    if kind.kind == "local":
+        assert found == []
+        return
+    assert [upload.key for upload in found] == [KEY]
+    # A test service dates them all to 2010, so only the future is out of the question.
+    soon = datetime.datetime.now(tz=datetime.UTC) + datetime.timedelta(seconds=2)
+    assert found[0].begun_at <= soon
+    assert len(list(kind.store.list_uploads(""))) == 2
+    kind.store.abandon(KEY, found[0].checkpoint)
+    assert [upload.key for upload in kind.store.list_uploads("")] == ["other/site/x.tar.zst"]
+
+
 def test_unfinished_rest_is_removed_when_abandoned(kind: Kind) -> None:
     call = PutCall(kind.store, KEY, reporter=InterruptingReporter(Fenced, after=PART + 1))
     with pytest.raises(Fenced):

@@ -40,9 +40,12 @@ GATHER_SECONDS = 0.001
 
 # What a child inherits: enough to find programs and speak UTF-8, nothing that holds a secret.
 INHERITED_VARIABLES = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+# What every child says of itself in its environment, and hands on to what it starts.
+JOB_MARK, ATTEMPT_MARK = "HOLDFAST_JOB", "HOLDFAST_ATTEMPT"
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+_marks: dict[str, str] = {}
 
 
 class ProgramMissing(EngineError):
@@ -75,6 +78,17 @@ class ProcessStuck(EngineError):
     """A child that was killed does not go away: the kernel waits for a device or a mount."""
 
     code = "process_stuck"
+
+
+def mark_children(*, job: str = "", attempt: str = "") -> None:
+    """Have whatever this process starts from now on carry in its environment whose it is.
+
+    A process that outlives its attempt is found and ended by these marks (see `marks`). Without
+    arguments, what is started from now on carries none.
+    """
+    _marks.clear()
+    if job:
+        _marks.update({JOB_MARK: job, ATTEMPT_MARK: attempt})
 
 
 def find_program(*names: str, hint: str = "") -> str:
@@ -318,7 +332,7 @@ def _start(
         return subprocess.Popen(
             list(argv),
             bufsize=0,
-            env={**inherited, "LC_ALL": "C.UTF-8", **environment},
+            env={**inherited, "LC_ALL": "C.UTF-8", **environment, **_marks},
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -35,6 +35,18 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """What a `put` that never ended holds in the store; `abandon` takes its `checkpoint`.
+
+    `begun_at` is what the store says, and some say nonsense.
+    """
+
+    key: str
+    begun_at: datetime
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a store was seen to support, each tried for real by `Store.probe`, never assumed.
 
@@ -93,6 +105,12 @@ class Store(Protocol):
 
     def abandon(self, key: str, checkpoint: Checkpoint) -> None:
         """Remove what an unfinished `put` left behind; nothing to remove is no error."""
+
+    def list_uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """Yield the unfinished uploads of keys that begin with `prefix`, ours and others'.
+
+        None where an upload cannot outlive its process without a trace that `abandon` knows.
+        """
 
     def stat(self, key: str) -> StoredObject | None:
         """Return the object, or None if there is none."""

@@ -16,7 +16,7 @@ from workers.engine.errors import EngineError, StopRequested
 from workers.engine.progress import Reporter
 from workers.engine.sources import ByteSource
 from workers.engine.stores import local_listing, local_probe
-from workers.engine.stores.base import Capabilities, Checkpoint, StoredObject
+from workers.engine.stores.base import Capabilities, Checkpoint, StoredObject, UnfinishedUpload
 from workers.engine.stores.config import ConfigInvalid, fields_of, option, parse_config
 from workers.engine.stores.keys import RESERVED_PREFIX, checked_key, checked_metadata
 from workers.engine.stores.local_copy import PartialCopy, is_temporary_name, temporary_name
@@ -117,6 +117,10 @@ class LocalStore:
             opened_folder(self.root, folders) as folder,
         ):
             remove_if_there(folder, name)
+
+    def list_uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """See `Store.list_uploads`: a copy's name is saved before its first byte is written."""
+        return iter(())
 
     def stat(self, key: str) -> StoredObject | None:
         """See `Store.stat`."""

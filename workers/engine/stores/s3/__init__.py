@@ -10,7 +10,7 @@ from typing import Any
 from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
 from workers.engine.sources import ByteSource
-from workers.engine.stores.base import Capabilities, Checkpoint, StoredObject
+from workers.engine.stores.base import Capabilities, Checkpoint, StoredObject, UnfinishedUpload
 from workers.engine.stores.config import fields_of, parse_config
 from workers.engine.stores.keys import checked_key, checked_metadata, is_plain_key
 from workers.engine.stores.s3.bucket import Bucket
@@ -69,6 +69,10 @@ class S3Store:
         upload_id = str(checkpoint.get("upload_id", ""))
         if upload_id and checkpoint.get("key") == checked_key(key):
             remove_upload(self._bucket, key, upload_id)
+
+    def list_uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """See `Store.list_uploads`."""
+        return self._bucket.list_uploads(prefix)
 
     def stat(self, key: str) -> StoredObject | None:
         """See `Store.stat`."""

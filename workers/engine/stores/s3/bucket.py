@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from workers.engine.errors import EngineError
-from workers.engine.stores.base import StoredObject
+from workers.engine.stores.base import StoredObject, UnfinishedUpload
 from workers.engine.stores.s3.client import (
     ca_file_for,
     customer_key_arguments,
@@ -19,7 +19,7 @@ from workers.engine.stores.s3.client import (
     make_client,
 )
 from workers.engine.stores.s3.config import S3Config
-from workers.engine.stores.s3.errors import ObjectMissing, translated
+from workers.engine.stores.s3.errors import ObjectMissing, UploadMissing, translated
 from workers.engine.stores.s3.parts import Digest, PartBody
 
 if TYPE_CHECKING:
@@ -185,6 +185,23 @@ class Bucket:
         """Throw a multipart upload away; `UploadMissing` if there is none."""
         with self.translated(f"abort the upload of {key}"):
             self.client.abort_multipart_upload(**self.full(key), UploadId=upload_id)
+
+    def list_uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """Yield the multipart uploads of keys that begin with `prefix`, page by page."""
+        wanted = self._prefix + prefix
+        pages = self.client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self.config.bucket, Prefix=wanted
+        )
+        listing = self.translated(f"list the uploads of the bucket {self.config.bucket}")
+        # Some services say "no such upload" where a bucket has none.
+        with contextlib.suppress(UploadMissing), listing:
+            for page in pages:
+                for entry in page.get("Uploads", []):
+                    # Not every service knows the prefix here, and the others' are not ours to see.
+                    if entry["Key"].startswith(wanted):
+                        key = entry["Key"].removeprefix(self._prefix)
+                        checkpoint = {"key": key, "upload_id": entry["UploadId"]}
+                        yield UnfinishedUpload(key, entry["Initiated"], checkpoint)
 
     def get_range(self, key: str, first: int, last: int, etag: str) -> RangeAnswer:
         """Return the bytes `first` to `last` (both included), and what came with them.
