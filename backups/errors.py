@@ -58,6 +58,12 @@ class NodeDisabledError(DomainError):
     code = "node_disabled"
 
 
+class NoRoomError(DomainError):
+    """The node's spool cannot hold what the backup is expected to need."""
+
+    code = "not_enough_space"
+
+
 class InUseError(DomainError):
     """Something still refers to what should be deleted."""
 
