@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ipaddress
+import os
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env, EnvError, EnvValidationError
-from marshmallow.validate import OneOf, Range, Regexp
+from environs import EnvError, EnvValidationError
+from marshmallow.validate import OneOf, Range
 
+from panel.variables import Variables, has_password, private_file, with_password
+
+PREFIX = "HOLDFAST_"
 BASE_DIRECTORY = Path(__file__).resolve().parent.parent
 SECRET_KEY_CHARACTERS = 50  # what Django's own deployment check asks for
 PRODUCTION_SPOOL = Path("/var/lib/holdfast/spool")
@@ -51,23 +61,59 @@ class Environment:
     broker_url: str
     log_level: str
     spool_directory: Path
+    spool_reserve_mb: int
     lease_seconds: int
     claim_seconds: int
     access_token_minutes: int
     node_answer_seconds: int
     download_url_seconds: int
+    grace_seconds: int
+    agent_seconds: float
+    heartbeat_seconds: int
+    tidy_seconds: int
+    leader_seconds: int
+    keep_failed_hours: int
+    node: str
+    node_file: Path | None
+    node_credential: str
+    panel_url: str
+    node_database_url: str
+    node_broker_url: str
 
 
 def read_environment() -> Environment:
     """Read and check every variable; raises `ImproperlyConfigured` with a sentence for a person."""
-    env = Env()
+    path = _node_file(os.environ)
+    if sys.argv[1:3] == ["node", "join"]:
+        # A host that joins has no settings yet, or old ones that are about to be replaced.
+        return _checked({}, node_file=path)
+    # One that is named must be there; where one is only looked for, it may be anywhere, also behind
+    # a folder that this user may not enter.
+    is_wanted = f"{PREFIX}NODE_FILE" in os.environ or (path and os.access(path, os.F_OK))
+    return _checked(os.environ, private_file(path) if path and is_wanted else {}, node_file=path)
+
+
+def environment_with(received: Mapping[str, str]) -> Environment:
+    """Return what a process of this host has once these are in its node file."""
+    return _checked(os.environ, received, node_file=_node_file(os.environ))
+
+
+def _checked(*layers: Mapping[str, str], node_file: Path | None) -> Environment:
     try:
-        with env.prefixed("HOLDFAST_"):
-            return _read(env)
+        return _read(Variables(*layers, prefix=PREFIX), node_file)
     except EnvValidationError as error:
         raise ImproperlyConfigured(_sentence(error)) from error
     except EnvError as error:
         raise ImproperlyConfigured(f"The environment is not usable: {error}") from error
+
+
+def _node_file(environment: Mapping[str, str]) -> Path | None:
+    """Return where `node join` keeps what it got; None if that is switched off."""
+    env = Variables(environment, prefix=PREFIX)
+    folder = "/etc" if os.geteuid() == 0 else os.path.expanduser("~/.config")  # noqa: PTH111
+    named: str = env.str("NODE_FILE", f"{folder}/holdfast/node.env")
+    # Without a home, "~" stays as it is.
+    return Path(named) if named and not named.startswith("~") else None
 
 
 def _sentence(error: EnvValidationError) -> str:
@@ -77,36 +123,46 @@ def _sentence(error: EnvValidationError) -> str:
     return f"{name}: {' '.join(map(str, reasons)) if isinstance(reasons, list) else reasons}"
 
 
-def _read(env: Env) -> Environment:
+def _read(env: Variables, node_file: Path | None) -> Environment:
     environments = ("development", "production")
     production = env.str("ENVIRONMENT", "development", validate=OneOf(environments)) == "production"
     secret_key = _secret_key(env, production)
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     positive = Range(min=1)
-    broker = Regexp(
-        r"^(redis|rediss|redis\+socket)://.",
-        error="Must be redis://, rediss:// or redis+socket://.",
-    )
+    database_url, broker_url = _database_url(env), _broker_url(env)
     return Environment(
         production=production,
         secret_key=secret_key,
         encryption_keys=_encryption_keys(env, secret_key, production),
         allowed_hosts=_allowed_hosts(env),
         csrf_trusted_origins=env.list("CSRF_TRUSTED_ORIGINS", []),
-        database=_database(env),
-        broker_url=env.str("BROKER_URL", "redis://127.0.0.1:6379/0", validate=broker),
+        database=_database(database_url, "DATABASE_URL"),
+        broker_url=broker_url,
         log_level=env.str("LOG_LEVEL", "INFO", validate=OneOf(levels)),
         spool_directory=_spool_directory(env, production),
+        spool_reserve_mb=env.int("SPOOL_RESERVE_MB", 1024, validate=Range(min=0)),
         lease_seconds=env.int("LEASE_SECONDS", 90, validate=Range(min=3)),
         claim_seconds=env.int("CLAIM_SECONDS", 30, validate=positive),
         access_token_minutes=env.int("ACCESS_TOKEN_MINUTES", 60, validate=positive),
         node_answer_seconds=env.int("NODE_ANSWER_SECONDS", 10, validate=positive),
         download_url_seconds=env.int("DOWNLOAD_URL_SECONDS", 900, validate=positive),
+        grace_seconds=env.int("GRACE_SECONDS", 60, validate=Range(min=0)),
+        agent_seconds=env.float("AGENT_SECONDS", 2.0, validate=Range(min=0.1)),
+        heartbeat_seconds=env.int("HEARTBEAT_SECONDS", 15, validate=positive),
+        tidy_seconds=env.int("TIDY_SECONDS", 600, validate=positive),
+        leader_seconds=env.int("LEADER_SECONDS", 10, validate=positive),
+        keep_failed_hours=env.int("KEEP_FAILED_HOURS", 24, validate=Range(min=0)),
+        node=env.str("NODE", ""),
+        node_file=node_file,
+        node_credential=env.secret("NODE_CREDENTIAL"),
+        panel_url=env.str("PANEL_URL", ""),
+        node_database_url=_node_database_url(env, database_url),
+        node_broker_url=_node_broker_url(env, broker_url),
     )
 
 
-def _secret_key(env: Env, production: bool) -> str:
-    secret_key: str = env.str("SECRET_KEY", "" if production else DEVELOPMENT_SECRET_KEY)
+def _secret_key(env: Variables, production: bool) -> str:
+    secret_key = env.secret("SECRET_KEY", "" if production else DEVELOPMENT_SECRET_KEY)
     if len(secret_key) < SECRET_KEY_CHARACTERS:
         when = "must be set in production" if production else "must be left out or set"
         raise ImproperlyConfigured(
@@ -115,7 +171,7 @@ def _secret_key(env: Env, production: bool) -> str:
     return secret_key
 
 
-def _allowed_hosts(env: Env) -> list[str]:
+def _allowed_hosts(env: Variables) -> list[str]:
     hosts: list[str] = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
     if not any(host.strip() for host in hosts):
         raise ImproperlyConfigured(
@@ -125,7 +181,7 @@ def _allowed_hosts(env: Env) -> list[str]:
     return [host.strip() for host in hosts if host.strip()]
 
 
-def _spool_directory(env: Env, production: bool) -> Path:
+def _spool_directory(env: Variables, production: bool) -> Path:
     default = PRODUCTION_SPOOL if production else BASE_DIRECTORY / ".spool"
     spool = Path(env.str("SPOOL_DIRECTORY", str(default)))
     if not spool.is_absolute():
@@ -136,9 +192,9 @@ def _spool_directory(env: Env, production: bool) -> Path:
     return spool
 
 
-def _encryption_keys(env: Env, secret_key: str, production: bool) -> list[str]:
+def _encryption_keys(env: Variables, secret_key: str, production: bool) -> list[str]:
     """Return Fernet keys, the newest first; development derives one from the secret key."""
-    keys: list[str] = env.list("ENCRYPTION_KEYS", [])
+    keys = [key.strip() for key in env.secret("ENCRYPTION_KEYS").split(",") if key.strip()]
     if not keys and production:
         raise ImproperlyConfigured(
             "HOLDFAST_ENCRYPTION_KEYS must be set in production: one or more Fernet keys, the "
@@ -159,14 +215,80 @@ def _is_fernet_key(key: str) -> bool:
         return False
 
 
-def _database(env: Env) -> dict[str, Any]:
-    url = env.str("DATABASE_URL", f"sqlite:///{BASE_DIRECTORY / 'holdfast.sqlite3'}")
+def _database_url(env: Variables) -> str:
+    url = env.secret("DATABASE_URL", f"sqlite:///{BASE_DIRECTORY / 'holdfast.sqlite3'}")
+    _database(url, "DATABASE_URL")
+    return _filled_in(url, env.secret("DATABASE_PASSWORD"), "DATABASE")
+
+
+def _broker_url(env: Variables) -> str:
+    url = env.secret("BROKER_URL", "redis://127.0.0.1:6379/0")
+    return _filled_in(_broker(url, "BROKER_URL"), env.secret("BROKER_PASSWORD"), "BROKER")
+
+
+def _filled_in(url: str, password: str, what: str) -> str:
+    """Return the URL with the password that a variable of its own holds, if one does."""
+    if not password:
+        return url
+    if url.startswith("sqlite:"):
+        raise ImproperlyConfigured(
+            f"{PREFIX}{what}_PASSWORD is set, but {PREFIX}{what}_URL is SQLite's, which has none."
+        )
+    if has_password(url):
+        raise ImproperlyConfigured(
+            f"{PREFIX}{what}_PASSWORD is set, and {PREFIX}{what}_URL holds a password of its own: "
+            "leave one out."
+        )
+    return with_password(url, password)
+
+
+def _node_database_url(env: Variables, own: str) -> str:
+    """Return the database's URL as other hosts reach it; empty if there is none."""
+    url = env.secret("NODE_DATABASE_URL")
+    if not url:
+        return own if _is_reachable(own) else ""
+    _database(url, "NODE_DATABASE_URL")
+    password = env.secret("DATABASE_PASSWORD")
+    return with_password(url, password) if password and not has_password(url) else url
+
+
+def _node_broker_url(env: Variables, own: str) -> str:
+    """Return the broker's URL as other hosts reach it; empty if there is none."""
+    url = env.secret("NODE_BROKER_URL")
+    if not url:
+        return own if _is_reachable(own) else ""
+    password = env.secret("BROKER_PASSWORD")
+    url = _broker(url, "NODE_BROKER_URL")
+    return with_password(url, password) if password and not has_password(url) else url
+
+
+def _is_reachable(url: str) -> bool:
+    """Return whether a URL that was written for this host means the same on another one."""
+    host = urlsplit(url).hostname or "localhost"
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # A socket's folder is percent-encoded in the host's place.
+        return host != "localhost" and not host.startswith("%2f")
+
+
+def _broker(url: str, name: str) -> str:
+    """Return the URL of a broker; raises a sentence that does not hold the URL."""
+    with suppress(ValueError):
+        urlsplit(url)
+        if re.match(r"(redis|rediss|redis\+socket)://.", url):
+            return url
+    schemes = "redis://, rediss:// or redis+socket://"
+    raise ImproperlyConfigured(f'Environment variable "{PREFIX}{name}": Must be {schemes}.')
+
+
+def _database(url: str, name: str) -> dict[str, Any]:
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url, conn_health_checks=True))
     except (ValueError, KeyError) as error:
         # The URL may hold a password: say what is wrong, never what it is.
         raise ImproperlyConfigured(
-            "HOLDFAST_DATABASE_URL is not a usable database URL: expected "
+            f"{PREFIX}{name} is not a usable database URL: expected "
             "sqlite:///path, mysql://user:password@host/name or postgres://user:password@host/name."
         ) from error
     engine_options: dict[str, Any] = {

@@ -158,10 +158,27 @@ CELERY_TASK_DEFAULT_QUEUE = "unrouted"
 
 HOLDFAST_ENCRYPTION_KEYS = ENVIRONMENT.encryption_keys
 HOLDFAST_SPOOL_DIRECTORY = ENVIRONMENT.spool_directory
+HOLDFAST_SPOOL_RESERVE_MB = ENVIRONMENT.spool_reserve_mb
 HOLDFAST_LEASE_SECONDS = ENVIRONMENT.lease_seconds
 HOLDFAST_CLAIM_SECONDS = ENVIRONMENT.claim_seconds
 HOLDFAST_NODE_ANSWER_SECONDS = ENVIRONMENT.node_answer_seconds
 HOLDFAST_DOWNLOAD_URL_SECONDS = ENVIRONMENT.download_url_seconds
+HOLDFAST_GRACE_SECONDS = ENVIRONMENT.grace_seconds
+HOLDFAST_AGENT_SECONDS = ENVIRONMENT.agent_seconds
+HOLDFAST_HEARTBEAT_SECONDS = ENVIRONMENT.heartbeat_seconds
+HOLDFAST_TIDY_SECONDS = ENVIRONMENT.tidy_seconds
+HOLDFAST_LEADER_SECONDS = ENVIRONMENT.leader_seconds
+HOLDFAST_KEEP_FAILED_HOURS = ENVIRONMENT.keep_failed_hours
+# What a host that joins gets, and keeps; see backups/actions/enrolment.py.
+HOLDFAST_ENVIRONMENT = "production" if ENVIRONMENT.production else "development"
+HOLDFAST_NODE = ENVIRONMENT.node
+HOLDFAST_NODE_FILE = ENVIRONMENT.node_file
+HOLDFAST_NODE_CREDENTIAL = ENVIRONMENT.node_credential
+HOLDFAST_PANEL_URL = ENVIRONMENT.panel_url
+HOLDFAST_NODE_DATABASE_URL = ENVIRONMENT.node_database_url
+HOLDFAST_NODE_BROKER_URL = ENVIRONMENT.node_broker_url
+# The domain does not import the panel, but what a host received is checked as the panel reads it.
+HOLDFAST_ENVIRONMENT_READER = "panel.env.environment_with"
 
 LOGGING: dict[str, Any] = {
     "version": 1,

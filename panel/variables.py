@@ -1,0 +1,106 @@
+"""Reads variables out of several mappings, and secrets out of files that variables name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env
+
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
+_PLAIN = re.compile(r"[^'\"\\\s]*")
+_SINGLE_QUOTED = re.compile(r"'([^']*)'")
+_DOUBLE_QUOTED = re.compile(r'"((?:[^"\\$]|\\["\\$])*)"')
+
+
+class Variables(Env):
+    """Typed variables from the first of the layers that has them; the file system's come last."""
+
+    def __init__(self, *layers: Mapping[str, str], prefix: str) -> None:
+        super().__init__(prefix=prefix)
+        self._layers = layers
+        self._name_prefix = prefix
+
+    def _get_value(self, env_key: str, default: Any) -> Any:  # noqa: ANN401
+        """Look into the layers instead of the process's environment (the library's own hook)."""
+        for layer in self._layers:
+            if env_key in layer:
+                return layer[env_key]
+        return default
+
+    def secret(self, name: str, default: str = "") -> str:
+        """Return what `NAME` says, or what is in the file that `NAME_FILE` names."""
+        key = f"{self._name_prefix}{name}"
+        for layer in self._layers:
+            value, file = layer.get(key, ""), layer.get(f"{key}_FILE", "")
+            if value and file:
+                raise ImproperlyConfigured(f"{key} and {key}_FILE are both set: leave one out.")
+            if value or file:
+                return value or _content(f"{key}_FILE", Path(file))
+        return default
+
+
+def _content(variable: str, path: Path) -> str:
+    try:
+        content = path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{variable} names {path}, which cannot be read ({error.strerror})."
+        ) from error
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{variable} names {path}, which is no text.") from error
+    if not content:
+        raise ImproperlyConfigured(f"{variable} names {path}, which is empty.")
+    return content
+
+
+def with_password(url: str, password: str) -> str:
+    """Return the URL with the password in it, percent-encoded, in the place of none."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    login = f"{user.partition(':')[0]}:{quote(password, safe='')}"
+    return urlunsplit(parts._replace(netloc=f"{login}@{host}"))
+
+
+def has_password(url: str) -> bool:
+    """Return whether the URL brings a password of its own."""
+    return bool(urlsplit(url).password)
+
+
+def private_file(path: Path) -> dict[str, str]:
+    """Return the variables in an environment file that only its owner may read.
+
+    The common part of what systemd, Compose and shells understand: `NAME=value` lines, values as
+    they are or in quotes; a `$` stands for itself, so it must be in single quotes.
+    """
+    try:
+        if path.stat().st_mode & 0o077:
+            raise ImproperlyConfigured(
+                f"{path} holds secrets and is open to other users: chmod 600 {path}"
+            )
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{path} is no text.") from error
+    numbered = enumerate((line.strip() for line in lines), start=1)
+    return dict(
+        _variable(path, number, line) for number, line in numbered if line and line[0] not in "#;"
+    )
+
+
+def _variable(path: Path, number: int, line: str) -> tuple[str, str]:
+    if found := _LINE.fullmatch(line):
+        name, value = found.groups()
+        if _PLAIN.fullmatch(value) and "$" not in value:
+            return name, value
+        if quoted := _SINGLE_QUOTED.fullmatch(value):
+            return name, quoted[1]
+        if quoted := _DOUBLE_QUOTED.fullmatch(value):
+            return name, re.sub(r"\\(.)", r"\1", quoted[1])
+    # What is on the line may be half of a secret.
+    raise ImproperlyConfigured(f"{path}, line {number}: not NAME=value, or quoted wrongly.")
