@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from backups.actions import attempts
+from backups.actions import attempts, leftovers
 from backups.actions.attempts import Attempt
+from backups.actions.endings import NOTHING_KEPT_CODES
+from backups.actions.leftovers import Leftover
 from backups.errors import DomainError
 from backups.models import Job, Site
 from backups.registry import STAGES
@@ -21,6 +25,7 @@ from backups.states import JobState, StageState
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError, Fenced, StopRequested
 from workers.lease import LeaseKeeper
+from workers.remains import remove_from_storage
 from workers.stages import cleanup
 from workers.stages.context import SiteSpec, StageContext, StageResult, StoreSpec, WorkMissing
 
@@ -37,7 +42,11 @@ def run_stage(stage_name: str, *, job_id: str, epoch: int, worker: str) -> bool:
     """
     try:
         attempt = attempts.claim_stage(
-            job_id=job_id, epoch=epoch, stage_name=stage_name, worker=worker
+            job_id=job_id,
+            epoch=epoch,
+            stage_name=stage_name,
+            worker=worker,
+            process_id=os.getpid(),
         )
     except (DatabaseError, InterfaceError) as error:
         # The message is lost with this; the coordinator sends another one.
@@ -99,7 +108,8 @@ def _finished(attempt: Attempt, keeper: LeaseKeeper, result: StageResult) -> boo
 def _failed(attempt: Attempt, keeper: LeaseKeeper, error: EngineError) -> bool:
     logger.error("job %s: %s failed: %s", attempt.job_id, attempt.stage_name, error.message)
     from_start = isinstance(error, WorkMissing)
-    upload = keeper.until_answered(lambda: attempts.unfinished_upload(attempt))
+    # Asked before it is forgotten: nobody else knows of an upload once the job begins again.
+    leftover = keeper.until_answered(lambda: leftovers.leftover_of(attempt.job_id))
     state = keeper.until_answered(
         lambda: attempts.fail_stage(
             attempt,
@@ -113,11 +123,19 @@ def _failed(attempt: Attempt, keeper: LeaseKeeper, error: EngineError) -> bool:
     if state is None:
         _stopped_if_asked(attempt, keeper)
     elif state == JobState.FAILED:
-        _abandon(attempt, upload)
+        _make_room(attempt, error)
     elif from_start:
-        # Nobody knows of it any more, while the spool may hold what a next attempt writes.
-        _abandon_upload(attempt, upload)
+        _removed_from_storage(leftover)
     return False
+
+
+def _make_room(attempt: Attempt, error: EngineError) -> None:
+    """Remove what no retry can use; the node's agent removes the rest of a job that failed."""
+    directory = _job_directory(attempt)
+    keeps = error.code not in NOTHING_KEPT_CODES
+    cleanup.remove_tree(directory / _folder_name(attempt) if keeps else directory)
+    with contextlib.suppress(OSError):
+        directory.rmdir()  # unless something is kept in it
 
 
 def _stopped_if_asked(attempt: Attempt, keeper: LeaseKeeper) -> None:
@@ -129,9 +147,23 @@ def _stopped_if_asked(attempt: Attempt, keeper: LeaseKeeper) -> None:
 
 def _stopped(attempt: Attempt, keeper: LeaseKeeper) -> bool:
     """Remove everything, then say that the job is stopped: in this order, while we own it."""
-    _abandon(attempt, keeper.until_answered(lambda: attempts.unfinished_upload(attempt)))
-    keeper.until_answered(lambda: attempts.end_stopped(attempt))
+    leftover = keeper.until_answered(lambda: leftovers.leftover_of(attempt.job_id))
+    directory = _job_directory(attempt)
+    cleanup.remove_tree(directory)
+    is_clean = _removed_from_storage(leftover) and not directory.exists()
+    keeper.until_answered(lambda: attempts.end_stopped(attempt, is_clean=is_clean))
     return False
+
+
+def _removed_from_storage(leftover: Leftover) -> bool:
+    """Remove what a job left in its storage; False if that cannot be reached now."""
+    try:
+        remove_from_storage(leftover)
+    except Exception as error:
+        # How the job ended stands; the agent tries again.
+        logger.warning("job %s: not removed from the storage: %s", leftover.job_id, error)
+        return False
+    return True
 
 
 def _as_engine_error(error: Exception, attempt: Attempt) -> EngineError:
@@ -153,26 +185,13 @@ def _as_engine_error(error: Exception, attempt: Attempt) -> EngineError:
     )
 
 
-def _abandon(attempt: Attempt, upload: Mapping[str, Any]) -> None:
-    """Remove everything of a job that ended early: its folder and its unfinished upload."""
-    cleanup.remove_tree(_job_directory(attempt))
-    _abandon_upload(attempt, upload)
-
-
-def _abandon_upload(attempt: Attempt, upload: Mapping[str, Any]) -> None:
-    """Remove the parts of an unfinished upload, if the storage can be reached now."""
-    if not upload:
-        return
-    try:
-        job = Job.objects.select_related("storage").get(pk=attempt.job_id)
-        _store_spec(job).open().abandon(upload["key"], upload["upload"])
-    except Exception as error:
-        # How the job ended stands; the parts stay until the storage's own clean-up.
-        logger.warning("job %s: unfinished upload not removed: %s", attempt.job_id, error)
-
-
 def _job_directory(attempt: Attempt) -> Path:
-    return Path(settings.HOLDFAST_SPOOL_DIRECTORY) / str(attempt.job_id)
+    return Path(settings.HOLDFAST_SPOOL_DIRECTORY) / attempt.folder_name
+
+
+def _folder_name(attempt: Attempt) -> str:
+    """Return the name of the attempt's own folder, which no other attempt ever has."""
+    return f"{attempt.stage_name}-{attempt.epoch}-{attempt.token.hex}"
 
 
 def _context(
@@ -185,8 +204,7 @@ def _context(
     }
     job_directory = _job_directory(attempt)
     _remove_superseded(job_directory, attempt)
-    name = f"{attempt.stage_name}-{attempt.epoch}-{attempt.token.hex}"
-    directory = job_directory / name
+    directory = job_directory / _folder_name(attempt)
     if STAGES[attempt.stage_name].has_folder:
         directory.mkdir(parents=True, mode=0o700)
     assert job.started_at is not None

@@ -17,13 +17,9 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from backups.actions.jobs import (
-    MAX_ATTEMPTS,
-    end_job,
-    fail_job,
-    give_out_soon,
-    requeue,
-)
+from backups import queries
+from backups.actions.admission import give_out_soon
+from backups.actions.endings import MAX_ATTEMPTS, end_job, fail_job, requeue
 from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
 from backups.models import Backup, BackupStatus, Job, Site, Stage
@@ -42,7 +38,6 @@ _UNTOUCHED: dict[str, Any] = {
     "outputs": {},
     "checkpoint": {},
 }
-UPLOAD_STAGE = "upload_remote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +51,7 @@ class Attempt:
     stage_name: str
     position: int
     stages_total: int
+    folder_name: str
 
     def jobs(self) -> QuerySet[Job]:
         """The job, as long as this attempt owns it."""
@@ -79,12 +75,15 @@ class Progress:
     detail: str = ""
 
 
-def claim_stage(*, job_id: str, epoch: int, stage_name: str, worker: str) -> Attempt | None:
+def claim_stage(
+    *, job_id: str, epoch: int, stage_name: str, worker: str, process_id: int | None = None
+) -> Attempt | None:
     """Claim the stage; None if it is not this stage's turn, or not this epoch's, or stopped.
 
-    A message that comes twice, late, or after a reset gets None.
+    A message that comes twice, late, or after a reset gets None. So does one that comes to a node
+    which drains or is disabled: the job goes back into the queue until it is open again.
     """
-    stage = Stage.objects.filter(job_id=job_id, name=stage_name).first()
+    stage = Stage.objects.select_related("job").filter(job_id=job_id, name=stage_name).first()
     if stage is None:
         return None
     # Before the claim: what fails after it costs an attempt.
@@ -99,15 +98,17 @@ def claim_stage(*, job_id: str, epoch: int, stage_name: str, worker: str) -> Att
     )
     with transaction.atomic():
         if not move(
-            jobs,
+            jobs.filter(node__in=queries.nodes_open_for_stages()),
             JobState.RUNNING,
             token=token,
             worker=worker,
+            process_id=process_id,
             claim_deadline=None,
             lease_expires_at=seconds_from_now(settings.HOLDFAST_LEASE_SECONDS),
             started_at=Coalesce(F("started_at"), Now()),
             last_byte_at=Now(),
         ):
+            _hold_back(jobs)
             return None
         Stage.objects.filter(pk=stage.pk).update(
             state=StageState.RUNNING,
@@ -126,7 +127,21 @@ def claim_stage(*, job_id: str, epoch: int, stage_name: str, worker: str) -> Att
         stage_name=stage_name,
         position=stage.position,
         stages_total=stages_total,
+        folder_name=stage.job.folder_name,
     )
+
+
+def _hold_back(jobs: QuerySet[Job]) -> None:
+    """Queue a job again whose turn it would be, if only its node takes no stage now."""
+    closed = jobs.exclude(node__in=queries.nodes_open_for_stages())
+    job = closed.select_related("node").first()
+    if job is not None:
+        requeue(
+            job,
+            closed.filter(state__in=(JobState.DISPATCHED, JobState.BETWEEN)),
+            message=f"{job.node} takes no new stage now; the job waits until it does",
+            kind="held_back",
+        )
 
 
 def renew_lease(attempt: Attempt, progress: Progress, *, moved: bool) -> Verdict:
@@ -285,37 +300,41 @@ def fail_stage(
     return JobState.QUEUED if queued else None
 
 
-def unfinished_upload(attempt: Attempt) -> dict[str, Any]:
-    """Return what an attempt saved of the job's upload: `key` and `upload`; empty if nothing."""
-    upload = Stage.objects.filter(job_id=attempt.job_id, name=UPLOAD_STAGE).first()
-    return dict(upload.checkpoint) if upload else {}
+def end_stopped(attempt: Attempt, *, is_clean: bool) -> bool:
+    """Record that the attempt ended because somebody asked for it.
 
-
-def end_stopped(attempt: Attempt) -> bool:
-    """Record that the attempt ended because somebody asked for it; its work is removed by now."""
+    `is_clean` says that all it left is removed; else the node's agent goes on with that.
+    """
     job = attempt.jobs().first()
     return job is not None and end_job(
-        job, attempt.jobs(), JobState.STOPPED, message="Stopped on request"
+        job,
+        attempt.jobs(),
+        JobState.STOPPED,
+        message="Stopped on request",
+        cleanup_pending=not is_clean,
     )
 
 
 def reserve_object_key(attempt: Attempt) -> str | None:
-    """Return a key in the storage that no other bundle has or will have; None if fenced.
+    """Return a key in the storage that no other bundle has or will have; None if fenced."""
+    with transaction.atomic():
+        job = attempt.jobs().select_for_update().first()
+        return None if job is None else reserve_key(job.site_id, job.started_at)
+
+
+def reserve_key(site_id: int, moment: datetime | None = None) -> str:
+    """Return a key for one bundle of the site: `<node>/<site>/<name>_<time>`.
 
     Keys hold no job, epoch or token, the wire contract fixes their form; so the second in the
-    key is reserved on the site's row, each one given out once: `<node>/<site>/<name>_<time>`.
+    key is reserved on the site's row, each one given out once. For use within a transaction.
     """
-    with transaction.atomic():
-        job = attempt.jobs().select_related("node", "site").select_for_update().first()
-        if job is None:
-            return None
-        site = Site.objects.select_for_update().get(pk=job.site_id)
-        stamp = (job.started_at or datetime.now(UTC)).replace(microsecond=0)
-        if site.newest_key_at is not None and stamp <= site.newest_key_at:
-            stamp = site.newest_key_at + timedelta(seconds=1)
-        Site.objects.filter(pk=site.pk).update(newest_key_at=stamp)
+    site = Site.objects.select_for_update().get(pk=site_id)
+    stamp = (moment or datetime.now(UTC)).replace(microsecond=0)
+    if site.newest_key_at is not None and stamp <= site.newest_key_at:
+        stamp = site.newest_key_at + timedelta(seconds=1)
+    Site.objects.filter(pk=site.pk).update(newest_key_at=stamp)
     name = f"{site.name}_{stamp.astimezone(UTC):%Y%m%d_%H%M%S}.tar.zst"
-    return f"{job.node.uuid}/{site.uuid}/{name}"
+    return f"{site.node.uuid}/{site.uuid}/{name}"
 
 
 def previous_facts(attempt: Attempt) -> dict[str, Any] | None:

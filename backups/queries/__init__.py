@@ -1,8 +1,10 @@
 """Every question to the domain's rows: who may see what, and how things stand."""
 
 from backups.queries.standing import (
+    live_workers,
     log_of,
     newest_job,
+    nodes_open_for_stages,
     nodes_with_live_workers,
     nodes_with_standing,
     sites_with_usage,
@@ -23,12 +25,14 @@ __all__ = [
     "backup_status",
     "backups_visible_to",
     "jobs_visible_to",
+    "live_workers",
     "log_of",
     "may_manage_site",
     "may_manage_storage",
     "newest_job",
     "node_of_backup",
     "node_that_reaches",
+    "nodes_open_for_stages",
     "nodes_visible_to",
     "nodes_with_live_workers",
     "nodes_with_standing",

@@ -29,14 +29,20 @@ _GOOD = Q(backups__status=BackupStatus.SUCCESS)
 
 
 def live_workers() -> QuerySet[Worker]:
-    """Return the workers whose heartbeat is fresh, by the database's clock."""
-    return Worker.objects.filter(last_seen_at__gt=Now() - timedelta(seconds=WORKER_SILENCE_SECONDS))
+    """Return the workers whose heartbeat is fresh, by the database's clock, and that stay."""
+    fresh = Now() - timedelta(seconds=WORKER_SILENCE_SECONDS)
+    return Worker.objects.filter(last_seen_at__gt=fresh, is_leaving=False)
 
 
 def nodes_with_live_workers() -> QuerySet[Node]:
     """Return the enabled nodes that somebody works on now."""
     alive = live_workers().filter(node=OuterRef("pk"))
     return Node.objects.filter(Exists(alive), is_enabled=True)
+
+
+def nodes_open_for_stages() -> QuerySet[Node]:
+    """Return the nodes that may begin a stage, whether or not somebody is there to do it."""
+    return Node.objects.filter(is_enabled=True, is_draining=False)
 
 
 def nodes_with_standing(nodes: QuerySet[Node]) -> QuerySet[Any]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups.actions import attempts, jobs
+from backups.actions import admission, attempts, jobs, recovery
 from backups.models import BackupStatus, Job, Node, Site, Storage, Worker
 
 pytestmark = pytest.mark.usefixtures("closed_broker")
@@ -37,8 +37,8 @@ def test_as_many_are_admitted_as_the_node_has_slots(
 ) -> None:
     for site in more_sites(node, storage, 5):
         jobs.start_backup(site=site)
-    assert jobs.admit_jobs() == node.slots == 2
-    assert jobs.admit_jobs() == 0
+    assert admission.admit_jobs() == node.slots == 2
+    assert admission.admit_jobs() == 0
     assert Job.objects.filter(state="dispatched", claim_deadline__gt=Now()).count() == 2
 
 
@@ -52,7 +52,7 @@ def test_further_along_goes_first_then_priority_then_age(
     Job.objects.filter(pk=advanced.pk).update(stages_done=2)
     Node.objects.update(slots=1)
     order = []
-    while jobs.admit_jobs():
+    while admission.admit_jobs():
         admitted = Job.objects.get(state="dispatched")
         order.append(admitted.pk)
         Job.objects.filter(pk=admitted.pk).update(state="completed", active_site=None)
@@ -64,24 +64,24 @@ def test_nothing_is_admitted_when_nobody_works_or_it_is_not_time(
 ) -> None:
     jobs.start_backup(site=site)
     Job.objects.update(not_before=Now() + timedelta(seconds=60))
-    assert jobs.admit_jobs() == 0
+    assert admission.admit_jobs() == 0
     Job.objects.update(not_before=None)
     Worker.objects.update(last_seen_at=Now() - timedelta(seconds=60))
-    assert jobs.admit_jobs() == 0
+    assert admission.admit_jobs() == 0
     Worker.objects.update(last_seen_at=Now())
     Node.objects.update(is_enabled=False)
-    assert jobs.admit_jobs() == 0
+    assert admission.admit_jobs() == 0
 
 
 def test_job_is_sent_anew_under_another_epoch_when_nobody_claims_it(
     site: Site, live_worker: Worker
 ) -> None:
     job = jobs.start_backup(site=site)
-    jobs.admit_jobs()
+    admission.admit_jobs()
     ids = set(job.stages.values_list("task_id", flat=True))
-    assert jobs.recover_lost_jobs() == 0
+    assert recovery.recover_lost_jobs() == 0
     Job.objects.update(claim_deadline=Now() - timedelta(seconds=1))
-    assert jobs.recover_lost_jobs() == 1
+    assert recovery.recover_lost_jobs() == 1
     job.refresh_from_db()
     assert (job.state, job.epoch, job.attempts) == ("queued", 2, 0)
     assert not ids & set(job.stages.values_list("task_id", flat=True))
@@ -92,7 +92,7 @@ def test_job_is_sent_anew_under_another_epoch_when_nobody_claims_it(
 def test_old_attempt_can_change_nothing_when_its_lease_was_lost(site: Site) -> None:
     job, attempt = claimed(site)
     Job.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
-    assert jobs.recover_lost_jobs() == 1
+    assert recovery.recover_lost_jobs() == 1
     before = Job.objects.values().get(pk=job.pk)
     progress = attempts.Progress(5, 10)
     assert attempts.renew_lease(attempt, progress, moved=True) is attempts.Verdict.FENCED
@@ -100,7 +100,7 @@ def test_old_attempt_can_change_nothing_when_its_lease_was_lost(site: Site) -> N
     assert not attempts.finish_stage(attempt, outputs={}, detail="", warnings=[], progress=progress)
     words = {"code": "x", "message": "x", "hint": "", "permanent": True}
     assert attempts.fail_stage(attempt, **words) is None
-    assert not attempts.end_stopped(attempt)
+    assert not attempts.end_stopped(attempt, is_clean=True)
     assert attempts.reserve_object_key(attempt) is None
     assert Job.objects.values().get(pk=job.pk) == before
 
@@ -110,7 +110,7 @@ def test_job_fails_with_the_reason_when_its_worker_is_lost_for_the_third_time(
 ) -> None:
     job, _ = claimed(site)
     Job.objects.update(attempts=2, lease_expires_at=Now() - timedelta(seconds=1))
-    assert jobs.recover_lost_jobs() == 1
+    assert recovery.recover_lost_jobs() == 1
     job.refresh_from_db()
     assert (job.state, job.error_code, job.active_site) == ("failed", "worker_lost", None)
     assert "w@h was lost during backup_db" in job.error_message

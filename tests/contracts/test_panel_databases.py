@@ -89,13 +89,13 @@ def test_lost_lease_is_seen_by_the_databases_own_clock(cluster: Cluster) -> None
     code = f"""
 from datetime import timedelta
 from django.db.models.functions import Now
-from backups.actions import jobs
+from backups.actions import recovery
 from backups.models import Job
 Job.objects.filter(pk={job!r}).update(lease_expires_at=Now() + timedelta(seconds=60))
-jobs.recover_lost_jobs()
+recovery.recover_lost_jobs()
 print(Job.objects.get(pk={job!r}).state, end=" ")
 Job.objects.filter(pk={job!r}).update(lease_expires_at=Now() - timedelta(seconds=1))
-jobs.recover_lost_jobs()
+recovery.recover_lost_jobs()
 job = Job.objects.get(pk={job!r})
 print(job.state, job.epoch, job.token)
 """

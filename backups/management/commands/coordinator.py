@@ -1,24 +1,32 @@
-"""`manage.py coordinator`: gives out queued jobs and takes back lost ones, about once a second."""
+"""`manage.py coordinator`: gives out queued jobs and takes back lost ones, about once a second.
+
+Any number of copies may run: one leads, the others wait until its leadership is not renewed. Two
+that led at once would still do nothing twice, since every step is a conditional UPDATE.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import threading
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
 
 from backups import dispatch
-from backups.actions import jobs, nodes
+from backups.actions import admission, leadership, nodes, recovery
 
 logger = logging.getLogger(__name__)
 
-TIDY_SECONDS = 600.0
+LEADERSHIP = "coordinator"
 
 
 class Command(BaseCommand):
@@ -29,25 +37,51 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one round, then end")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        if options["once"]:
+            go_round()
+            tidy()
+            return
         ending = threading.Event()
-        if not options["once"]:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: ending.set())
-            self.stdout.write("Coordinator started")
-        tidy_at = time.monotonic()
-        while True:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ending.set())
+        self.stdout.write("Coordinator started")
+        holder = f"{socket.gethostname()}.{os.getpid()}"
+        try:
+            run_rounds(holder, ending, interval=options["interval"])
+        finally:
+            _attempt(partial(_resign, holder))
+
+
+def run_rounds(holder: str, ending: threading.Event, *, interval: float) -> None:
+    """Do what is due, round by round, whenever this copy leads; return when `ending` is set."""
+    led, tidy_at = False, time.monotonic()
+    while not ending.is_set():
+        leads = bool(_attempt(partial(_lead, holder)))
+        if leads != led:
+            logger.info("this coordinator %s", "leads" if leads else "stands by")
+            led = leads
+        if leads:
             go_round()
             if time.monotonic() >= tidy_at:
                 tidy()
-                tidy_at = time.monotonic() + TIDY_SECONDS
-            if options["once"] or ending.wait(options["interval"]):
-                return
+                tidy_at = time.monotonic() + settings.HOLDFAST_TIDY_SECONDS
+        ending.wait(interval)
+
+
+def _lead(holder: str) -> int:
+    seconds = settings.HOLDFAST_LEADER_SECONDS
+    return int(leadership.lead(name=LEADERSHIP, holder=holder, seconds=seconds))
+
+
+def _resign(holder: str) -> int:
+    leadership.resign(name=LEADERSHIP, holder=holder)
+    return 0
 
 
 def go_round() -> None:
     """Do everything that is due."""
-    recovered = _attempt(jobs.recover_lost_jobs)
-    admitted = _attempt(jobs.admit_jobs)
+    recovered = _attempt(recovery.recover_lost_jobs)
+    admitted = _attempt(admission.admit_jobs)
     if recovered or admitted:
         logger.info("took back %d jobs, gave out %d", recovered, admitted)
 

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from backups.actions import jobs
+from backups.actions import admission, jobs, recovery
 from backups.models import Job, Node, Site, Stage, Storage, Worker
 from backups.queries import newest_job
 
@@ -66,7 +66,7 @@ def test_coordinator_goes_on_when_a_job_cannot_be_handled(
 
 def test_no_other_node_waits_when_the_broker_is_away(queued: list[Job]) -> None:
     """A broker that hangs costs seconds for each message; lost jobs wait for the round's end."""
-    assert jobs.admit_jobs() == 1
+    assert admission.admit_jobs() == 1
     assert Job.objects.filter(state="queued").count() == 1
 
 
@@ -96,4 +96,4 @@ def test_status_is_there_and_backup_refused_when_no_key_opens_a_secret(
     assert newest_job(site) == job
     with pytest.raises(CommandError, match="HOLDFAST_ENCRYPTION_KEYS"):
         call_command("backup", site.name, "--no-follow")
-    assert jobs.recover_lost_jobs() == 0
+    assert recovery.recover_lost_jobs() == 0
