@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,11 +37,15 @@ class Answer:
 
 @dataclass
 class Cluster:
-    """One installation in a folder of its own; processes are started one by one."""
+    """One installation in a folder of its own; processes are started one by one.
+
+    `settings` are environment variables of this installation beside those that all have.
+    """
 
     directory: Path
     database_url: str
     broker_url: str
+    settings: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     token: str = ""
     daemons: dict[str, Daemon] = field(default_factory=dict)
@@ -56,6 +60,7 @@ class Cluster:
             "HOLDFAST_CLAIM_SECONDS": "5",
             "HOLDFAST_SECRET_KEY": "a-secret-key-of-this-test-that-is-long-enough-for-anybody",
             "PYTHONUNBUFFERED": "1",
+            **self.settings,
         }
 
     @property
@@ -76,17 +81,27 @@ class Cluster:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def start(self, name: str, *argv: str, ready: Callable[[], object]) -> Daemon:
+    def start(
+        self,
+        name: str,
+        *argv: str,
+        ready: Callable[[], object],
+        environment: Mapping[str, str] | None = None,
+    ) -> Daemon:
         """Start a process of the installation under a name of its own."""
         daemon = Daemon(
             [sys.executable, *argv],
-            log=self.directory / f"{name}.log",
-            environment=self.environment,
+            log=self.log_of(name),
+            environment={**self.environment, **(environment or {})},
             cwd=ROOT,
         )
         daemon.start(ready)
         self.daemons[name] = daemon
         return daemon
+
+    def log_of(self, name: str) -> Path:
+        """Where a process of that name says what it does; one that replaces it appends."""
+        return self.directory / f"{name}.log"
 
     def set_up(self, root: Path) -> None:
         """Migrate, and add the first user and the node `web-01`, whose sites lie below `root`."""
@@ -103,14 +118,27 @@ class Cluster:
         return daemon
 
     def start_coordinator(self) -> Daemon:
-        log = self.directory / "coordinator.log"
-        ready = lambda: log.exists() and "started" in log.read_text()  # noqa: E731
+        ready = self.says("coordinator", "started")
         return self.start("coordinator", "manage.py", "coordinator", ready=ready)
 
-    def start_worker(self, name: str = "worker") -> Daemon:
-        log = self.directory / f"{name}.log"
-        ready = lambda: log.exists() and " ready." in log.read_text()  # noqa: E731
-        return self.start(name, "manage.py", "worker", "--node", "web-01", ready=ready)
+    def start_worker(
+        self,
+        name: str = "worker",
+        *,
+        environment: Mapping[str, str] | None = None,
+        wait: bool = True,
+    ) -> Daemon:
+        """Start a worker of the node; `environment` is this process's alone."""
+        ready = self.says(name, " ready.") if wait else lambda: True
+        argv = ("manage.py", "worker", "--node", "web-01")
+        return self.start(name, *argv, ready=ready, environment=environment)
+
+    def says(self, name: str, words: str) -> Callable[[], bool]:
+        """Return what tells whether that process has said `words` from now on."""
+        log = self.log_of(name)
+        begin = log.stat().st_size if log.exists() else 0
+        wanted = words.encode()
+        return lambda: log.exists() and wanted in log.read_bytes()[begin:]
 
     def request(self, method: str, path: str, body: object = None) -> Answer:
         """Make one request with the admin's token."""
@@ -146,8 +174,10 @@ class Cluster:
             daemon.stop(timeout=20)
 
     def logs(self) -> str:
+        """The end of what each process said, of those too that are gone."""
         return "\n".join(
-            f"--- {name}\n{daemon.log_tail(8000)}" for name, daemon in self.daemons.items()
+            f"--- {log.stem}\n{log.read_bytes()[-8000:].decode('utf-8', 'replace')}"
+            for log in sorted(self.directory.glob("*.log"))
         )
 
 
@@ -159,18 +189,24 @@ def _answer(status: int, response: Any) -> Answer:
 
 @contextmanager
 def running_cluster(
-    directory: Path, database_url: str, broker_url: str, sites: Path | None = None
+    directory: Path,
+    database_url: str,
+    broker_url: str,
+    sites: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    workers: int = 1,
 ) -> Iterator[Cluster]:
     """Yield a cluster with everything running; its logs are in the error of a test that fails.
 
     Its node's sites lie below `sites`, or below `directory`.
     """
-    cluster = Cluster(directory, database_url, broker_url)
+    cluster = Cluster(directory, database_url, broker_url, settings or {})
     try:
         cluster.set_up(sites or directory)
         cluster.start_panel()
         cluster.start_coordinator()
-        cluster.start_worker()
+        for number in range(workers):
+            cluster.start_worker(f"worker-{number}" if number else "worker")
         yield cluster
     except BaseException as error:
         error.add_note(cluster.logs())

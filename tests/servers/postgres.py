@@ -125,6 +125,14 @@ class PostgresServer:
         """End the server in good order, without waiting for its clients."""
         self._daemon.stop(signal.SIGINT)
 
+    @property
+    def alive(self) -> bool:
+        return self._daemon.alive
+
+    def stop_at_once(self) -> None:
+        """End the server in its `immediate` mode: every connection breaks, nothing is flushed."""
+        self._daemon.stop(signal.SIGQUIT)
+
     def kill(self) -> None:
         """Kill the server as a crash would, with its processes: each has its own session."""
         children = psutil.Process(self._daemon.pid).children() if self._daemon.alive else []

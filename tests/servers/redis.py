@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +42,18 @@ class RedisServer:
 
     def kill(self) -> None:
         self._daemon.kill()
+
+    @property
+    def alive(self) -> bool:
+        return self._daemon.alive
+
+    def freeze(self) -> None:
+        """Let it hang: connections are accepted and nothing is answered."""
+        os.kill(self._daemon.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it answer again, what it was asked in the meantime as well."""
+        os.kill(self._daemon.pid, signal.SIGCONT)
 
     def _answers(self) -> bool:
         try:
