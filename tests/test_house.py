@@ -28,7 +28,13 @@ README_LINES = 150
 TOP_LEVEL = {
     *("manage.py", "panel", "backups", "workers", "docker-compose.yml", "tests", "requirements"),
     *("README.md", "Makefile", "pyproject.toml", "LICENSE", ".ci", "docs", ".gitignore"),
-    *(".dockerignore", ".pre-commit-config.yaml", "Dockerfile"),
+    *(
+        ".dockerignore",
+        ".pre-commit-config.yaml",
+        "Dockerfile",
+        "docker-compose.node.yml",
+        "deploy",
+    ),
 }
 # They set or hand on what others read, and read no setting of Holdfast's.
 MAY_TOUCH_ENVIRONMENT = {
@@ -261,22 +267,6 @@ def test_nothing_tracked_names_somebodys_machine() -> None:
     )
     found = [name for name in _tracked() if home.search((ROOT / name).read_bytes())]
     assert [name for name in found if name != _name(Path(__file__))] == []
-
-
-def test_the_compose_file_is_one_and_sets_only_what_is_read() -> None:
-    script = Path(sys.executable).with_name("check-jsonschema")
-    argv = [str(script), "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    assert {"redis", "panel", "coordinator", "worker"} <= set(compose["services"])
-    for service in compose["services"].values():
-        names = {name for name in service["environment"] if name.startswith("HOLDFAST_")}
-        assert names <= _variables_read()
-    commands = " ".join(str(service["command"]) for service in compose["services"].values())
-    assert {"migrate", "coordinator", "node", "worker"} <= set(get_commands()) & set(
-        re.findall(r"\w+", commands)
-    )
 
 
 def test_the_hooks_of_pre_commit_are_valid_and_their_programs_installed() -> None:

@@ -1,4 +1,4 @@
-"""`manage.py healthcheck`: what counts is the row that a process renews, by the database's clock."""
+"""`manage.py healthcheck`: what counts is the row that a process renews, by the database's time."""
 
 from __future__ import annotations
 
