@@ -23,7 +23,8 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, EnvValidationError
 from marshmallow.validate import OneOf, Range
 
-from panel.variables import Variables, has_password, private_file, with_password
+from backups.environment_file import read_private
+from panel.variables import Variables, has_password, with_password
 
 PREFIX = "HOLDFAST_"
 BASE_DIRECTORY = Path(__file__).resolve().parent.parent
@@ -90,7 +91,7 @@ def read_environment() -> Environment:
     # One that is named must be there; where one is only looked for, it may be anywhere, also behind
     # a folder that this user may not enter.
     is_wanted = f"{PREFIX}NODE_FILE" in os.environ or (path and os.access(path, os.F_OK))
-    return _checked(os.environ, private_file(path) if path and is_wanted else {}, node_file=path)
+    return _checked(os.environ, read_private(path) if path and is_wanted else {}, node_file=path)
 
 
 def environment_with(received: Mapping[str, str]) -> Environment:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env
 
-_LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
-_PLAIN = re.compile(r"[^'\"\\\s]*")
-_SINGLE_QUOTED = re.compile(r"'([^']*)'")
-_DOUBLE_QUOTED = re.compile(r'"((?:[^"\\$]|\\["\\$])*)"')
-
 
 class Variables(Env):
-    """Typed variables from the first of the layers that has them; the file system's come last."""
+    """Typed variables, each from the first of the layers that has it."""
 
     def __init__(self, *layers: Mapping[str, str], prefix: str) -> None:
         super().__init__(prefix=prefix)
@@ -69,38 +63,3 @@ def with_password(url: str, password: str) -> str:
 def has_password(url: str) -> bool:
     """Return whether the URL brings a password of its own."""
     return bool(urlsplit(url).password)
-
-
-def private_file(path: Path) -> dict[str, str]:
-    """Return the variables in an environment file that only its owner may read.
-
-    The common part of what systemd, Compose and shells understand: `NAME=value` lines, values as
-    they are or in quotes; a `$` stands for itself, so it must be in single quotes.
-    """
-    try:
-        if path.stat().st_mode & 0o077:
-            raise ImproperlyConfigured(
-                f"{path} holds secrets and is open to other users: chmod 600 {path}"
-            )
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise ImproperlyConfigured(f"{path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{path} is no text.") from error
-    numbered = enumerate((line.strip() for line in lines), start=1)
-    return dict(
-        _variable(path, number, line) for number, line in numbered if line and line[0] not in "#;"
-    )
-
-
-def _variable(path: Path, number: int, line: str) -> tuple[str, str]:
-    if found := _LINE.fullmatch(line):
-        name, value = found.groups()
-        if _PLAIN.fullmatch(value) and "$" not in value:
-            return name, value
-        if quoted := _SINGLE_QUOTED.fullmatch(value):
-            return name, quoted[1]
-        if quoted := _DOUBLE_QUOTED.fullmatch(value):
-            return name, re.sub(r"\\(.)", r"\1", quoted[1])
-    # What is on the line may be half of a secret.
-    raise ImproperlyConfigured(f"{path}, line {number}: not NAME=value, or quoted wrongly.")

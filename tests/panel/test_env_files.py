@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from backups.environment_file import read_private
 from panel.env import Environment, read_environment
-from panel.variables import private_file
 
 KEY = "a-secret-key-in-a-file-that-is-long-enough-for-anybody-at-all"
 FERNET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -212,7 +212,7 @@ EMPTY=
 SINGLE='$HOME "\n"'
 DOUBLE="it's \"here\" \\ \$1"
 """
-    assert private_file(file_with(tmp_path / "file", lines)) == {
+    assert read_private(file_with(tmp_path / "file", lines)) == {
         "PLAIN": "redis://:p%40w@host/0?a=b#c",
         "EMPTY": "",
         "SINGLE": '$HOME "\\n"',
@@ -225,4 +225,4 @@ DOUBLE="it's \"here\" \\ \$1"
 )
 def test_a_line_that_programs_read_differently_is_refused(line: str, tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match="line 2"):
-        private_file(file_with(tmp_path / "file", f"GOOD=x\n{line}\n"))
+        read_private(file_with(tmp_path / "file", f"GOOD=x\n{line}\n"))
