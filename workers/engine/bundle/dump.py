@@ -10,12 +10,12 @@ from workers.engine.bundle.segment import (
     SegmentFacts,
     closing,
     open_segment,
-    out_of_room,
 )
 from workers.engine.bundle.streamed import StreamedMember
 from workers.engine.bundle.tarheader import Entry
 from workers.engine.databases.base import TableMark
 from workers.engine.progress import Reporter
+from workers.engine.room import out_of_room
 
 DUMP_NAME = "database.sql"
 # A dump holds password hashes and personal data: whoever unpacks it owns it, nobody else reads it.

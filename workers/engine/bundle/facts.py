@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Self
 
 from workers.engine.bundle.manifest import SEPARATOR, json_path, json_text
+from workers.engine.room import writing
 
 EXAMPLES = 20
 
@@ -135,4 +136,5 @@ class LeftOut:
 
     def _line(self, reason: str, path: bytes, rest: bytes) -> None:
         shown = json_path(b"path", path)
-        self._file.write(b'{%b,"reason":"%b"%b}%b' % (shown, reason.encode(), rest, SEPARATOR))
+        with writing():
+            self._file.write(b'{%b,"reason":"%b"%b}%b' % (shown, reason.encode(), rest, SEPARATOR))

@@ -19,10 +19,11 @@ from typing import Any
 from workers.engine.bundle import tasks
 from workers.engine.bundle.archiver import Archiver
 from workers.engine.bundle.facts import LeftOut, Tally
-from workers.engine.bundle.segment import SegmentWriter, SharedAllocator, out_of_room
+from workers.engine.bundle.segment import SegmentWriter, SharedAllocator
 from workers.engine.bundle.tree_reader import OpenRoot, TreeReader
 from workers.engine.errors import EngineError
 from workers.engine.excludes import Excludes
+from workers.engine.room import out_of_room
 
 _WRITE_BUFFER = 1 << 16
 COUNT = struct.Struct("<Q")

@@ -23,13 +23,13 @@ from workers.engine.bundle.segment import (
     SegmentFacts,
     closing,
     open_segment,
-    out_of_room,
     read_blocks,
     write_pieces,
 )
 from workers.engine.bundle.streamed import StreamedMember
 from workers.engine.bundle.tarheader import END_OF_ARCHIVE, Entry
 from workers.engine.progress import Reporter
+from workers.engine.room import out_of_room
 from workers.engine.sources import FilesSource
 
 _COPY_BYTES = 1 << 20

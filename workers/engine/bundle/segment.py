@@ -9,7 +9,6 @@ not grow with the number of files.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import struct
 import zlib
@@ -23,6 +22,7 @@ from workers.engine.bundle.container import FRAME_BYTES, stored_frame, stored_si
 from workers.engine.bundle.manifest import SEPARATOR
 from workers.engine.bundle.tarheader import BLOCK
 from workers.engine.errors import EngineError
+from workers.engine.room import writing
 
 SEGMENT_NAME = "segment"
 MEMBERS_NAME = "members"
@@ -198,7 +198,9 @@ class SegmentWriter:
         size = sum(map(len, pieces))
         offset = self._allocator.take()
         self._allocator.give(offset + size)
-        self._sidecar.write(self._put(buffer, pieces, size, offset).pack())
+        block = self._put(buffer, pieces, size, offset)
+        with writing():
+            self._sidecar.write(block.pack())
         self._on_content(buffer.length)
         buffer.clear()
 
@@ -216,7 +218,8 @@ class SegmentWriter:
         crc32 = 0
         for piece in pieces:
             crc32 = zlib.crc32(piece, crc32)
-        write_pieces(self._descriptor, pieces, offset)
+        with writing():
+            write_pieces(self._descriptor, pieces, offset)
         return FrameBlock(
             offset,
             size,
@@ -268,7 +271,8 @@ class LargeMember:
             self._writer._allocator.give(self._end)
         position = container.pack_position(0, header_length)
         for block in self._blocks:
-            self._writer._sidecar.write(_with_member(block, position, line).pack())
+            with writing():
+                self._writer._sidecar.write(_with_member(block, position, line).pack())
             position = line = b""
 
 
@@ -323,18 +327,3 @@ def closing(descriptor: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def out_of_room(directory: Path) -> Iterator[None]:
-    """Turn what the system says when nothing can be written in `directory` into advice."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
-            raise
-        raise EngineError(
-            f"The bundle cannot be written to {directory}: {error.strerror}",
-            hint="Free some room on the node's work directory, or give it another one.",
-            code="work_directory_full" if error.errno != errno.EIO else "work_directory_failed",
-        ) from error

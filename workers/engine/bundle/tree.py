@@ -26,7 +26,6 @@ from workers.engine.bundle.segment import (
     SharedAllocator,
     closing,
     open_segment,
-    out_of_room,
     read_blocks,
 )
 from workers.engine.bundle.tree_reader import OpenRoot
@@ -34,6 +33,7 @@ from workers.engine.bundle.walk import walk
 from workers.engine.errors import EngineError
 from workers.engine.excludes import Excludes
 from workers.engine.progress import Reporter
+from workers.engine.room import out_of_room
 
 # More readers than this gain nothing on a disk and cost 30 MB each.
 _MOST_READERS = 3
@@ -104,8 +104,8 @@ def write_tree(
     `default_readers`). What changes, vanishes or cannot be read meanwhile is no error: it is
     counted, listed for the manifest, and one warning for each kind goes to the reporter.
     `reporter.advance` counts bytes of the tar. Raises `EngineError`: permanent for a root that
-    does not exist, is a link, or cannot be opened; temporary for a reader that ends too early and
-    when there is no room. What was written is worthless then.
+    does not exist, is a link, or cannot be opened; temporary for a reader that ends too early,
+    permanent when there is no room. What was written is worthless then.
     """
     with out_of_room(directory), _open_roots(roots) as opened:
         with closing(open_segment(directory)) as segment:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +23,7 @@ from workers.engine.databases.base import (
 from workers.engine.databases.private import private_directory
 from workers.engine.databases.sqlite_text import SQLiteText
 from workers.engine.errors import EngineError
+from workers.engine.room import disk_full, is_full
 
 STEP_BYTES = 32 << 20
 RESTARTS = 3
@@ -67,7 +69,7 @@ class SQLiteDatabase:
         """See `Database.dump`. The snapshot in `scratch_directory` is as large as the database."""
         with private_directory(scratch_directory) as directory:
             snapshot = directory / "snapshot.sqlite3"
-            with self._open() as source, _checked(source, check, self._path):
+            with self._open() as source, _checked(source, check, self._path, directory):
                 _copy(source, snapshot, check)
             with contextlib.closing(sqlite3.connect(snapshot)) as connection:
                 with _checked(connection, check, self._path):
@@ -208,7 +210,6 @@ _CODES = {
     ),
     10: ("database_failed", False, "Reading or writing failed: look at the node's disks."),
     11: ("table_damaged", True, "Save it with the shell's .recover, or restore a backup."),
-    13: ("no_space", False, "The scratch folder has no room for a copy of the database."),
     14: ("privileges_missing", True, "Let the worker's user read the file and enter its folder."),
     26: ("table_damaged", True, "The file is not a SQLite database: check the path."),
 }
@@ -223,9 +224,15 @@ def _raise(error: sqlite3.Error, path: Path) -> NoReturn:
 
 @contextlib.contextmanager
 def _checked(
-    connection: sqlite3.Connection, check: Callable[[], None], path: Path
+    connection: sqlite3.Connection,
+    check: Callable[[], None],
+    path: Path,
+    scratch: Path | None = None,
 ) -> Iterator[None]:
-    """Call `check` while statements run, and turn SQLite's errors into ours."""
+    """Call `check` while statements run, and turn SQLite's errors into ours.
+
+    What runs writes to `scratch` only, or to SQLite's own folder for what it sorts.
+    """
     raised: list[BaseException] = []
 
     def handler() -> int:
@@ -243,6 +250,8 @@ def _checked(
     except sqlite3.Error as error:
         if raised:
             raise raised[0] from None
+        if is_full(error):
+            raise disk_full(scratch or Path(tempfile.gettempdir())) from error
         _raise(error, path)
     finally:
         connection.set_progress_handler(None, 0)

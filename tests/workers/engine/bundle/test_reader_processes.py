@@ -182,4 +182,4 @@ def test_a_clear_error_comes_when_nothing_more_can_be_written(tmp_path: Path) ->
         check=True,
         text=True,
     )
-    assert done.stdout.startswith("work_directory_full The bundle cannot be written to"), done
+    assert done.stdout.startswith("work_directory_failed The bundle cannot be written to"), done

@@ -1,0 +1,138 @@
+"""How much room a disk has, and what to say where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.engine.errors import EngineError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_SQLITE_FULL = 13  # the primary result code: https://www.sqlite.org/rescode.html
+_MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The size of a disk, and what of it an ordinary user may still fill, both in bytes."""
+
+    size: int
+    free: int
+
+    def __str__(self) -> str:
+        return f"{_megabytes(self.size)} in all, {_megabytes(self.free)} free"
+
+
+class DiskFull(EngineError):
+    """Nothing more can be written until somebody makes room: trying again would only fail again."""
+
+    code = "disk_full"
+
+
+class NotEnoughSpace(EngineError):
+    """What is about to be written would not fit; nothing was written."""
+
+    code = "not_enough_space"
+
+
+class WriteFailed(Exception):
+    """A write to the spool failed, as `__cause__` says.
+
+    Not an `OSError`: whoever reads a site's files takes those for the fault of a single file.
+    """
+
+
+def room_of(folder: Path) -> Room:
+    """Return the room of the disk that a folder is on. Raises `OSError`."""
+    found = os.statvfs(folder)
+    return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+
+def require_room(folder: Path, needed: int, *, reserve: int, purpose: str) -> None:
+    """Raise `NotEnoughSpace` unless the disk of `folder` has `needed` bytes beside a reserve.
+
+    `purpose` completes "There is no room for …". A disk that does not answer is no reason to
+    refuse: what is written to it will say what is wrong.
+    """
+    try:
+        room = room_of(folder)
+    except OSError:
+        return
+    if needed <= room.free - reserve:
+        return
+    kept = f", of which {_megabytes(reserve)} are kept free" if reserve else ""
+    raise NotEnoughSpace(
+        f"There is no room for {purpose}: about {_megabytes(needed)} are needed, but the disk of "
+        f"{folder} has {room}{kept}",
+        hint="Free some room on the node, or point HOLDFAST_SPOOL_DIRECTORY to a larger disk.",
+        permanent=True,
+    )
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether an error of the system or of SQLite says that a disk is full."""
+    if isinstance(error, WriteFailed):
+        error = error.__cause__
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == _SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def disk_full(folder: Path) -> DiskFull:
+    """Return the error that names the disk of `folder`, its size and what is free now."""
+    try:
+        numbers = f" ({room_of(_existing(folder))})"
+    except OSError:
+        numbers = ""
+    return DiskFull(
+        f"The disk of {folder} is full{numbers}",
+        hint="What the backup wrote there is removed. Free some room on the node, or point "
+        "HOLDFAST_SPOOL_DIRECTORY to a larger disk, and start again.",
+        permanent=True,
+    )
+
+
+@contextlib.contextmanager
+def out_of_room(folder: Path) -> Iterator[None]:
+    """Turn what the system says when nothing can be written in `folder` into advice."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, WriteFailed) as error:
+        if is_full(error):
+            raise disk_full(folder) from error
+        cause = error.__cause__ if isinstance(error, WriteFailed) else error
+        if isinstance(cause, OSError) and (
+            isinstance(error, WriteFailed) or cause.errno in _UNWRITABLE
+        ):
+            raise EngineError(
+                f"The bundle cannot be written to {folder}: {cause.strerror}",
+                hint="Look at the disk of the node's work directory and at the kernel's log.",
+                code="work_directory_failed",
+            ) from error
+        raise
+
+
+_UNWRITABLE = frozenset({errno.EFBIG, errno.EROFS, errno.EIO})
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Mark an `OSError` within the block as one of writing to the spool."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteFailed from error
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder or what of its path is there: an attempt's may be removed by now."""
+    return next((path for path in (folder, *folder.parents) if path.exists()), folder)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / _MEBIBYTE:,.1f} MB"
