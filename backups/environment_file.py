@@ -62,7 +62,7 @@ def replacing_private(path: Path) -> Iterator[Callable[[Mapping[str, str]], None
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with open(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w") as file:
 
         def write(variables: Mapping[str, str]) -> None:
             file.writelines(f"{_line(*item)}\n" for item in variables.items())

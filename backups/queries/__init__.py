@@ -8,6 +8,7 @@ from backups.queries.standing import (
     nodes_with_live_workers,
     nodes_with_standing,
     sites_with_usage,
+    worker_silence,
 )
 from backups.queries.status import backup_status
 from backups.queries.stored import node_of_backup, node_that_reaches, storage_usage
@@ -40,4 +41,5 @@ __all__ = [
     "sites_with_usage",
     "storage_usage",
     "storages_visible_to",
+    "worker_silence",
 ]

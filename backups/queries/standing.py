@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import (
     BooleanField,
     Count,
@@ -22,15 +23,20 @@ from django.db.models.functions import Coalesce, Now
 from backups.models import Backup, BackupStatus, Job, JobEvent, Node, Site, Worker
 from backups.states import ADMITTED, JobState
 
-# Three heartbeats of 15 s: one may be late, two may not.
-WORKER_SILENCE_SECONDS = 45
+# One heartbeat may be late and one lost.
+MISSED_HEARTBEATS = 3
 
 _GOOD = Q(backups__status=BackupStatus.SUCCESS)
 
 
+def worker_silence() -> timedelta:
+    """Return how long a worker may be silent before it counts as dead."""
+    return timedelta(seconds=MISSED_HEARTBEATS * settings.HOLDFAST_HEARTBEAT_SECONDS)
+
+
 def live_workers() -> QuerySet[Worker]:
     """Return the workers whose heartbeat is fresh, by the database's clock, and that stay."""
-    fresh = Now() - timedelta(seconds=WORKER_SILENCE_SECONDS)
+    fresh = Now() - worker_silence()
     return Worker.objects.filter(last_seen_at__gt=fresh, is_leaving=False)
 
 
