@@ -40,6 +40,7 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("sites/manual", sites.SiteManual.as_view(), "site-manual"),
     ("sites/<int:site_id>", sites.SiteDetail.as_view(), "site"),
     ("sites/<int:site_id>/backup/start", control.BackupStart.as_view(), "backup-start"),
+    ("sites/<int:site_id>/backup/stop", control.BackupStop.as_view(), "backup-stop"),
     ("sites/<int:site_id>/backup/status", control.BackupStatusView.as_view(), "backup-status"),
     ("sites/<int:site_id>/backup/logs", control.BackupLogs.as_view(), "backup-logs"),
     ("sites/<int:site_id>/backups", backups.SiteBackups.as_view(), "site-backups"),
@@ -48,8 +49,12 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("downloads/<str:link>", links.download, "download"),
     ("jobs", jobs.JobList.as_view(), "jobs"),
     ("jobs/<uuid:job_id>", jobs.JobDetail.as_view(), "job"),
+    ("jobs/<uuid:job_id>/retry", jobs.JobRetry.as_view(), "job-retry"),
     ("nodes/", nodes.NodeList.as_view(), "nodes"),
     ("nodes/<int:node_id>", nodes.NodeDetail.as_view(), "node"),
+    ("nodes/<int:node_id>/scale", nodes.NodeScale.as_view(), "node-scale"),
+    ("nodes/<int:node_id>/drain", nodes.NodeDrain.as_view(), "node-drain"),
+    ("nodes/<int:node_id>/resume", nodes.NodeResume.as_view(), "node-resume"),
     ("storage/summary", storages.StorageSummary.as_view(), "storage-summary"),
     ("storage/providers", storages.StorageList.as_view(), "storages"),
     ("storage/providers/<int:storage_id>", storages.StorageDetail.as_view(), "storage"),
@@ -57,6 +62,7 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("daemon/health", control.DaemonHealth.as_view(), "daemon-health"),
     ("daemon/scan", sites.NodeScan.as_view(), "scan"),
     ("daemon/backup/status/<int:site_id>", control.BackupStatusView.as_view(), "daemon-status"),
+    ("daemon/backup/reset/<int:site_id>", control.BackupReset.as_view(), "backup-reset"),
     ("daemon/answers/<str:link>", links.LateAnswer.as_view(), "answer"),
 )
 

@@ -57,6 +57,45 @@ class StartedBody(serializers.Serializer[Any]):
     job_id = serializers.UUIDField()
 
 
+class StoppedBody(StartedBody):
+    """A stop has been asked for; `status` is what the job will read once its work is removed."""
+
+
+class RetriedBody(StartedBody):
+    """A new job goes on with the work of an earlier one."""
+
+    retry_of = serializers.UUIDField()
+    resumed_from = serializers.CharField(
+        allow_null=True, help_text="The stage that it goes on from; null is the beginning."
+    )
+
+
+class CleanupBody(serializers.Serializer[Any]):
+    """What a reset removed from the node and from the storage."""
+
+    done = serializers.BooleanField(help_text="False while the node has not cleaned up.")
+    dirs_removed = serializers.IntegerField()
+    space_freed_mb = serializers.FloatField()
+    processes_killed = serializers.IntegerField()
+    uploads_aborted = serializers.IntegerField()
+    objects_deleted = serializers.IntegerField()
+    note = serializers.CharField(
+        allow_null=True, help_text="What is still to be removed, and when."
+    )
+
+
+class ResetBody(serializers.Serializer[Any]):
+    """The site can be backed up again; nothing of the old job can change anything any more."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    status = serializers.CharField()
+    site_id = serializers.IntegerField()
+    job_id = serializers.UUIDField(allow_null=True, help_text="Null if nothing was to be reset.")
+    revoked = serializers.ListField(child=serializers.CharField(), help_text="Ids of tasks.")
+    cleanup = CleanupBody()
+
+
 class JobSerializer(serializers.ModelSerializer[Job]):
     """A job: the status object, and what only a job knows."""
 
@@ -66,6 +105,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     node_id = serializers.IntegerField(read_only=True)
     node = serializers.CharField(source="node.name", read_only=True)
     storage_id = serializers.IntegerField(read_only=True)
+    retry_of = serializers.PrimaryKeyRelatedField[Job](read_only=True)
     requested_by = serializers.SerializerMethodField()
     backup_id = serializers.SerializerMethodField()
 
@@ -90,6 +130,8 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "error_code",
             "error_message",
             "error_hint",
+            "retry_of",
+            "cleanup_pending",
             "queued_at",
             "started_at",
             "finished_at",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rest_framework import serializers
 
-from backups.models import Node
+from backups.actions import nodes
+from backups.models import MAX_SLOTS, Node
 
 
 class NodeSerializer(serializers.ModelSerializer[Node]):
-    """A host of the cluster. `status` is `online`, `offline` or `disabled`."""
+    """A host of the cluster. `status` is `online`, `offline` or `disabled`.
+
+    One that `is_draining` is online all the same: its running stages end, and none begins.
+    """
 
     status = serializers.SerializerMethodField()
     workers = serializers.IntegerField(source="worker_count", read_only=True)
@@ -30,15 +35,21 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
             "ip_address",
             "status",
             "is_enabled",
+            "is_draining",
             "allowed_roots",
             "storage_quota_gb",
             "workers",
             "concurrency",
+            "nice",
+            "io_class",
+            "upload_bytes_per_second",
             "active_jobs",
             "queued_jobs",
             "cpu_percent",
             "memory_percent",
             "disk_percent",
+            "disk_free_bytes",
+            "load_average",
             "last_seen",
         ]
         read_only_fields = fields
@@ -48,3 +59,54 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
         if not node.is_enabled:
             return "disabled"
         return "online" if node.is_online else "offline"
+
+
+class NodeChanges(serializers.ModelSerializer[Node]):
+    """What may be changed of a node here; its folders are for a super admin to open."""
+
+    storage_quota_gb = serializers.FloatField(
+        min_value=0, required=False, allow_null=True, help_text="GiB; null is without a limit."
+    )
+    concurrency = serializers.IntegerField(
+        source="slots",
+        min_value=1,
+        max_value=MAX_SLOTS,
+        required=False,
+        help_text="How many stages run at once.",
+    )
+
+    class Meta:
+        model = Node
+        fields = [
+            "label",
+            "storage_quota_gb",
+            "concurrency",
+            "is_enabled",
+            "nice",
+            "io_class",
+            "upload_bytes_per_second",
+        ]
+
+    def validate_storage_quota_gb(self, quota: float | None) -> float | None:
+        """Accept what a database can hold: JSON has no other numbers, but their names as text."""
+        if quota is not None and not math.isfinite(quota):
+            raise serializers.ValidationError("Give a number.")
+        return quota
+
+    def update(self, instance: Node, validated_data: dict[str, Any]) -> Node:
+        """Change the node."""
+        return nodes.change_node(node=instance, **validated_data)
+
+
+class ScaleSerializer(serializers.Serializer[Any]):
+    """How many stages a node runs at once."""
+
+    concurrency = serializers.IntegerField(min_value=1, max_value=MAX_SLOTS)
+
+
+class NodeOrderedBody(serializers.Serializer[Any]):
+    """An order to a node is recorded; its workers see to it within seconds."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    node = NodeSerializer()

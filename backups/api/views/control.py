@@ -1,4 +1,4 @@
-"""Starting a backup, and how it stands."""
+"""Starting, stopping and resetting a backup, and how it stands."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from backups.actions import jobs
-from backups.api.access import person, visible_or_refused
+from backups.actions import control, jobs, operations
+from backups.api.access import person, require, visible_or_refused
 from backups.api.pages import PageQuery
 from backups.api.serializers.common import EmptyBody, ErrorBody
-from backups.api.serializers.jobs import HealthBody, LogBody, LogLine, StartedBody, StatusBody
+from backups.api.serializers.jobs import (
+    HealthBody,
+    LogBody,
+    LogLine,
+    ResetBody,
+    StartedBody,
+    StatusBody,
+    StoppedBody,
+)
 from backups.models import Job, Site
-from backups.queries import backup_status, log_of, newest_job, sites_visible_to
+from backups.queries import backup_status, log_of, may_manage_site, newest_job, sites_visible_to
 from backups.states import ACTIVE, JobKind
 
 
@@ -48,6 +56,72 @@ class BackupStart(GenericAPIView[Any]):
             "job_id": str(job.pk),
         }
         return Response(body, status=202)
+
+
+def stopped(job: Job) -> Response:
+    """Return the answer to a stop that was asked for."""
+    body = {
+        "success": True,
+        "message": "Backup stop requested",
+        "status": "stopped",
+        "site_id": job.site_id,
+        "job_id": str(job.pk),
+    }
+    return Response(body, status=202)
+
+
+class BackupStop(GenericAPIView[Any]):
+    """Stop the site's backup."""
+
+    serializer_class = EmptyBody
+
+    @extend_schema(request=EmptyBody, responses={202: StoppedBody, 409: ErrorBody})
+    def post(self, request: Request, site_id: int) -> Response:
+        """Ask the running stage to end itself and to remove its work.
+
+        The job reads `stopped` once that is done, within seconds; asking again is no error until
+        then.
+        """
+        site = visible_site(request, site_id)
+        return stopped(control.stop_backup(site=site, requested_by=person(request)))
+
+
+class BackupReset(GenericAPIView[Any]):
+    """Give up the site's backup, whatever it is doing."""
+
+    serializer_class = EmptyBody
+
+    @extend_schema(request=EmptyBody, responses={200: ResetBody, 403: ErrorBody})
+    def post(self, request: Request, site_id: int) -> Response:
+        """Set the site to idle, so that a new backup can start at once, and say what was removed.
+
+        Waits a bounded time for the node. One that is away removes what is left when it returns:
+        `cleanup.done` is false then. Nothing to reset is no error.
+        """
+        site = visible_site(request, site_id)
+        allowed = may_manage_site(person(request), site)
+        require(allowed, "Only an admin of the node may reset a backup; you may stop it.")
+        done = operations.reset_and_wait(site=site, requested_by=person(request))
+        report = done.cleanup.report
+        cleanup = {
+            "done": done.cleanup.done,
+            "dirs_removed": report.folders_removed,
+            "space_freed_mb": round(report.bytes_freed / operations.MIB, 1),
+            "processes_killed": report.processes_killed,
+            "uploads_aborted": report.uploads_aborted,
+            "objects_deleted": report.objects_deleted,
+            "note": done.note,
+        }
+        body = {
+            "success": True,
+            "message": done.message,
+            "status": "idle",
+            "site_id": site.pk,
+            "job_id": str(done.job_id) if done.job_id else None,
+            "revoked": list(done.revoked),
+            "cleanup": cleanup,
+        }
+        return Response(body)
 
 
 class BackupStatusView(GenericAPIView[Any]):
