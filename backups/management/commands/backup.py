@@ -12,8 +12,9 @@ from rich.console import Console
 
 from backups.actions import jobs
 from backups.errors import DomainError
+from backups.management.finding import find_site
 from backups.management.progress import Follower, LineFollower
-from backups.models import Job, Site
+from backups.models import Job
 from backups.queries import backup_status
 from backups.states import ACTIVE, JobState
 
@@ -51,20 +52,6 @@ class Command(BaseCommand):
         report(ended, console)
         if code := EXIT_CODES[JobState(ended.state)]:
             raise SystemExit(code)
-
-
-def find_site(wanted: str) -> Site:
-    """Return the site with that id or name; raises `CommandError` unless there is exactly one."""
-    named = list(Site.objects.select_related("node").filter(name=wanted))
-    if not named and wanted.isdigit():
-        named = list(Site.objects.select_related("node").filter(pk=int(wanted)))
-    if len(named) == 1:
-        return named[0]
-    if named:
-        ids = ", ".join(f"{site.pk} on {site.node.name}" for site in named)
-        raise CommandError(f"Several sites are called {wanted}; give one's id: {ids}.")
-    known = ", ".join(Site.objects.values_list("name", flat=True)[:20]) or "none yet"
-    raise CommandError(f"There is no site {wanted} (known: {known}).")
 
 
 def follow(job: Job, console: Console) -> Job:

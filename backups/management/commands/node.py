@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from backups.management.node import hosts
+from backups.management.node import control, hosts
 
-SUBCOMMANDS = {command.name: command for command in (*hosts.SUBCOMMANDS,)}
+SUBCOMMANDS = {command.name: command for command in (*hosts.SUBCOMMANDS, *control.SUBCOMMANDS)}
 
 
 class Command(BaseCommand):

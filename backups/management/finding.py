@@ -1,0 +1,56 @@
+"""What a person names on the command line; each error lists what there is."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from django.core.management.base import CommandError
+from django.db.models import QuerySet
+
+from backups.models import Job, Site
+
+# Shorter beginnings of an id fit too many jobs to be meant.
+SHORTEST_BEGINNING = 6
+
+
+def find_site(wanted: str) -> Site:
+    """Return the site with that id or name; raises `CommandError` unless there is exactly one."""
+    sites = Site.objects.select_related("node")
+    named = list(sites.filter(name=wanted))
+    if not named and wanted.isdigit():
+        named = list(sites.filter(pk=int(wanted)))
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(f"{site.pk} on {site.node.name}" for site in named)
+        raise CommandError(f"Several sites are called {wanted}; give one's id: {ids}.")
+    known = ", ".join(Site.objects.values_list("name", flat=True)[:20]) or "none yet"
+    raise CommandError(f"There is no site {wanted} (known: {known}).")
+
+
+def find_job(wanted: str) -> Job:
+    """Return the job with that id or beginning of one, or the newest of the site of that name.
+
+    Raises `CommandError` unless there is exactly one.
+    """
+    jobs = Job.objects.select_related("site__node", "node").order_by("-queued_at")
+    found = list(_named_jobs(jobs, wanted)[:2])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise CommandError(f"Several jobs begin with {wanted}; give more of the id.")
+    if not Site.objects.filter(name=wanted).exists():
+        raise CommandError(f"There is no job {wanted}. See: manage.py job list")
+    job = jobs.filter(site=find_site(wanted)).first()
+    if job is None:
+        raise CommandError(f"{wanted} has no job yet. Start one: manage.py backup {wanted}")
+    return job
+
+
+def _named_jobs(jobs: QuerySet[Job], wanted: str) -> QuerySet[Job]:
+    try:
+        return jobs.filter(pk=uuid.UUID(wanted))
+    except ValueError:
+        is_beginning = re.fullmatch(r"[0-9a-fA-F-]+", wanted) and len(wanted) >= SHORTEST_BEGINNING
+        return jobs.filter(pk__startswith=wanted.lower()) if is_beginning else jobs.none()

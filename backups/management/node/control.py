@@ -1,0 +1,65 @@
+"""`node scale`, `drain`, `resume`, `enable` and `disable`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+
+from backups.actions import nodes
+from backups.management.node.base import Options, Subcommand, Write, add_name, named_node
+from backups.models import MAX_SLOTS, Node
+
+
+def _add_scale_arguments(parser: ArgumentParser) -> None:
+    add_name(parser)
+    parser.add_argument("slots", type=int, help=f"how many stages run at once, 1 to {MAX_SLOTS}")
+
+
+def _scale(options: Options, write: Write) -> None:
+    node = named_node(options["name"])
+    try:
+        nodes.scale_node(node=node, slots=options["slots"])
+    except ValidationError as error:
+        raise CommandError(" ".join(error.messages)) from error
+    write(f"Stages at once on {node.name}: {node.slots}. Nothing that runs is ended for it.")
+
+
+def _drain(node: Node) -> str:
+    nodes.drain_node(node=node)
+    return f"{node.name} takes no new stage; running ones end. Undo: node resume {node.name}"
+
+
+def _resume(node: Node) -> str:
+    nodes.resume_node(node=node)
+    return f"{node.name} takes stages again"
+
+
+def _enable(node: Node) -> str:
+    nodes.change_node(node=node, is_enabled=True)
+    return f"{node.name} is enabled: it gets work again"
+
+
+def _disable(node: Node) -> str:
+    nodes.change_node(node=node, is_enabled=False)
+    return f"{node.name} is disabled: it gets no work, and its credential is refused"
+
+
+def _of_node(change: Callable[[Node], str]) -> Callable[[Options, Write], None]:
+    """Return what runs `change` on the node that was named and says what it returns."""
+
+    def run(options: Options, write: Write) -> None:
+        write(change(named_node(options["name"])))
+
+    return run
+
+
+SUBCOMMANDS = (
+    Subcommand("scale", "change how many stages run at once", _add_scale_arguments, _scale),
+    Subcommand("drain", "let running stages end, and none begin", add_name, _of_node(_drain)),
+    Subcommand("resume", "let a drained host take stages again", add_name, _of_node(_resume)),
+    Subcommand("enable", "take a host back into the cluster", add_name, _of_node(_enable)),
+    Subcommand("disable", "take a host out of the cluster", add_name, _of_node(_disable)),
+)
