@@ -24,6 +24,7 @@ from backups.registry import STAGES
 from backups.states import JobState, StageState
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError, Fenced, StopRequested
+from workers.engine.process import mark_children
 from workers.lease import LeaseKeeper
 from workers.remains import remove_from_storage
 from workers.stages import cleanup
@@ -55,12 +56,15 @@ def run_stage(stage_name: str, *, job_id: str, epoch: int, worker: str) -> bool:
     if attempt is None:
         logger.info("job %s epoch %s: %s is not due, refused", job_id, epoch, stage_name)
         return False
-    with LeaseKeeper(attempt) as keeper:
-        try:
+    mark_children(job=job_id, attempt=f"{epoch}-{attempt.token.hex}")
+    try:
+        with LeaseKeeper(attempt) as keeper:
             return _run_claimed(attempt, keeper)
-        except Fenced:
-            logger.warning("job %s epoch %s: %s is fenced", job_id, epoch, stage_name)
-            return False
+    except Fenced:
+        logger.warning("job %s epoch %s: %s is fenced", job_id, epoch, stage_name)
+        return False
+    finally:
+        mark_children()
 
 
 def _run_claimed(attempt: Attempt, keeper: LeaseKeeper) -> bool:

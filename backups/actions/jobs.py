@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from backups.actions.admission import give_out_soon
+from backups.actions.room import WRITING_STAGES, expected_bytes, require_room
 from backups.actions.transitions import record
 from backups.errors import BackupAlreadyRunningError, NodeDisabledError, StorageMissingError
 from backups.models import Job, Site, Stage, Storage
@@ -21,7 +22,7 @@ def start_backup(*, site: Site, requested_by: Person | None = None, trigger: str
     """Record a backup of the site and have it sent; at most one is active, however many ask.
 
     What failed jobs of the site left for a retry is given up. Raises `BackupAlreadyRunningError`,
-    `NodeDisabledError` or `StorageMissingError`.
+    `NodeDisabledError`, `StorageMissingError` or `NoRoomError`.
     """
     return begin_job(
         site=site,
@@ -48,6 +49,7 @@ def begin_job(
         raise NodeDisabledError(f"{site.node} is disabled; enable it to back up {site.name}.")
     storage = _storage_for(site)
     done = done_stages or {}
+    expected = _expected_bytes(site, writes=len(done) < len(WRITING_STAGES))
     try:
         with transaction.atomic():
             job = Job.objects.create(
@@ -60,6 +62,7 @@ def begin_job(
                 trigger=trigger,
                 queued_at=Now(),
                 stages_done=len(done),
+                expected_bytes=expected,
                 **values,
             )
             Stage.objects.bulk_create(
@@ -76,6 +79,19 @@ def begin_job(
         ) from error
     give_out_soon(site.node_id)
     return Job.objects.select_related("site", "node").get(pk=job.pk)
+
+
+def _expected_bytes(site: Site, *, writes: bool) -> int:
+    """Return what the job will need in the spool; raises `NoRoomError` if it is not there.
+
+    Where a failed job's work is about to be given up for this one, its room is not free yet: then
+    the node looks again before it writes.
+    """
+    if not writes:
+        return 0
+    if Job.objects.filter(site=site, work_kept_until__isnull=False).exists():
+        return expected_bytes(site)
+    return require_room(site, site.node)
 
 
 def give_up_kept_work(site: Site) -> None:
