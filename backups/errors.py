@@ -64,6 +64,19 @@ class NoRoomError(DomainError):
     code = "not_enough_space"
 
 
+class EnrolmentRefusedError(DomainError):
+    """The token is none of ours, or good no more; which of these is told to nobody."""
+
+    code = "enrolment_refused"
+    status = 401
+
+
+class EnrolmentUnavailableError(DomainError):
+    """The panel has no settings that another host could work with."""
+
+    code = "enrolment_unavailable"
+
+
 class InUseError(DomainError):
     """Something still refers to what should be deleted."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
-from backups.api.views import backups, control, jobs, links, nodes, sites, storages
+from backups.api.views import backups, control, enrolment, jobs, links, nodes, sites, storages
 
 Endpoint = tuple[str, str, str, Callable[..., Any]]
 
@@ -51,7 +51,10 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("jobs/<uuid:job_id>", jobs.JobDetail.as_view(), "job"),
     ("jobs/<uuid:job_id>/retry", jobs.JobRetry.as_view(), "job-retry"),
     ("nodes/", nodes.NodeList.as_view(), "nodes"),
+    ("nodes/join", enrolment.NodeJoin.as_view(), "node-join"),
+    ("nodes/self", enrolment.NodeSelf.as_view(), "node-self"),
     ("nodes/<int:node_id>", nodes.NodeDetail.as_view(), "node"),
+    ("nodes/<int:node_id>/token", enrolment.NodeToken.as_view(), "node-token"),
     ("nodes/<int:node_id>/scale", nodes.NodeScale.as_view(), "node-scale"),
     ("nodes/<int:node_id>/drain", nodes.NodeDrain.as_view(), "node-drain"),
     ("nodes/<int:node_id>/resume", nodes.NodeResume.as_view(), "node-resume"),

@@ -10,24 +10,36 @@ from backups.queries.standing import (
     sites_with_usage,
     worker_silence,
 )
-from backups.queries.status import backup_status
+from backups.queries.status import backup_status, job_status
 from backups.queries.stored import node_of_backup, node_that_reaches, storage_usage
 from backups.queries.visibility import (
     backups_visible_to,
     jobs_visible_to,
+    may_invite_hosts,
     may_manage_site,
     may_manage_storage,
     nodes_visible_to,
     sites_visible_to,
     storages_visible_to,
 )
+from backups.queries.work import (
+    RunningAttempt,
+    keys_in_use,
+    owners_of,
+    running_attempts,
+    storages_used_by,
+)
 
 __all__ = [
+    "RunningAttempt",
     "backup_status",
     "backups_visible_to",
+    "job_status",
     "jobs_visible_to",
+    "keys_in_use",
     "live_workers",
     "log_of",
+    "may_invite_hosts",
     "may_manage_site",
     "may_manage_storage",
     "newest_job",
@@ -37,9 +49,12 @@ __all__ = [
     "nodes_visible_to",
     "nodes_with_live_workers",
     "nodes_with_standing",
+    "owners_of",
+    "running_attempts",
     "sites_visible_to",
     "sites_with_usage",
     "storage_usage",
+    "storages_used_by",
     "storages_visible_to",
     "worker_silence",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import (
     BooleanField,
+    Case,
     Count,
     Exists,
     ExpressionWrapper,
@@ -17,6 +18,8 @@ from django.db.models import (
     QuerySet,
     Subquery,
     Sum,
+    Value,
+    When,
 )
 from django.db.models.functions import Coalesce, Now
 
@@ -26,6 +29,7 @@ from backups.states import ADMITTED, JobState
 # One heartbeat may be late and one lost.
 MISSED_HEARTBEATS = 3
 
+_STATE_SHOWN = Case(When(reset_at__isnull=False, then=Value(str(JobState.RESET))), default="state")
 _GOOD = Q(backups__status=BackupStatus.SUCCESS)
 
 
@@ -65,8 +69,9 @@ def nodes_with_standing(nodes: QuerySet[Node]) -> QuerySet[Any]:
 def sites_with_usage(sites: QuerySet[Site]) -> QuerySet[Site]:
     """Add `backup_count`, `last_backup` and `storage_used_bytes` of good backups to sites.
 
-    `newest_state` is that of the newest job, `db_password_set` whether there is one: the secret
-    itself stays unread, so that one that no key opens any more breaks nothing here.
+    `newest_state` is that of the newest job, `reset` if it was reset after its end;
+    `db_password_set` says whether there is one: the secret itself stays unread, so that one that
+    no key opens any more breaks nothing here.
     """
     newest = Job.objects.filter(site=OuterRef("pk")).order_by("-queued_at")
     with_secret = ~Q(db_password="")
@@ -77,7 +82,7 @@ def sites_with_usage(sites: QuerySet[Site]) -> QuerySet[Site]:
             backup_count=Count("backups", filter=_GOOD),
             last_backup=Max("backups__created_at", filter=_GOOD),
             storage_used_bytes=Coalesce(Sum("backups__size_bytes", filter=_GOOD), 0),
-            newest_state=Subquery(newest.values("state")[:1]),
+            newest_state=Subquery(newest.values(shown=_STATE_SHOWN)[:1]),
             db_password_set=ExpressionWrapper(with_secret, output_field=BooleanField()),
         )
     )

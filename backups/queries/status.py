@@ -19,12 +19,15 @@ IDLE_SENTENCE = "No backup is running"
 
 
 def backup_status(site: Site, job: Job | None) -> dict[str, Any]:
-    """Return the status object; timestamps are aware datetimes, sizes bytes.
+    """Return the status object of a site's newest job; after a reset the site reads idle.
 
     `job` should come with its node and stages loaded, as from `newest_job`.
     """
-    if job is None or job.reset_at is not None:
-        return _idle(site)
+    return _idle(site) if job is None or job.reset_at is not None else job_status(site, job)
+
+
+def job_status(site: Site, job: Job) -> dict[str, Any]:
+    """Return the status object of a job itself; timestamps are aware datetimes, sizes bytes."""
     stages = sorted(job.stages.all(), key=lambda stage: stage.position)
     current = _current(job, stages)
     return {

@@ -63,3 +63,8 @@ def may_manage_site(user: Person, site: Site) -> bool:
 def may_manage_storage(user: Person) -> bool:
     """Return whether the user may add, change and test storages."""
     return user.is_active and user.role == Role.SUPER_ADMIN
+
+
+def may_invite_hosts(user: Person) -> bool:
+    """Return whether the user may let hosts join: such a host reads the whole database."""
+    return user.is_active and user.role == Role.SUPER_ADMIN
