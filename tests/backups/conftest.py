@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from rest_framework.test import APIClient
 
+from backups.actions.attempts import Attempt
 from backups.models import Backup, BackupStatus, Job, Node, Site, Storage, Worker
 from backups.roles import Role
 from panel.accounts import tokens
@@ -167,3 +168,16 @@ def ended_job(site: Site, state: str = "completed", **fields: Any) -> Job:
     job = jobs.start_backup(site=site)
     Job.objects.filter(pk=job.pk).update(state=state, active_site=None, finished_at=Now(), **fields)
     return Job.objects.get(pk=job.pk)
+
+
+def claimed(site: Site) -> Attempt:
+    """Return a worker's right to run the first stage of a new job of the site."""
+    from backups.actions import attempts, jobs
+
+    job = jobs.start_backup(site=site)
+    Job.objects.filter(pk=job.pk).update(state="dispatched")
+    attempt = attempts.claim_stage(
+        job_id=str(job.pk), epoch=job.epoch, stage_name="backup_db", worker="web-01.1@host"
+    )
+    assert attempt is not None
+    return attempt

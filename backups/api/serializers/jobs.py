@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from backups.models import Job, JobEvent
-from backups.queries import backup_status
+from backups.queries import job_status
 from backups.states import OUTSIDE, JobState
 
 STATUSES = sorted(set(OUTSIDE.values()))
@@ -155,7 +155,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     def to_representation(self, job: Job) -> dict[str, Any]:
         """Add the status object's fields; the job's own come first."""
         own = super().to_representation(job)
-        status = StatusBody(backup_status(job.site, job)).data
+        status = StatusBody(job_status(job.site, job)).data
         return {**status, **own, "job_id": str(job.pk)}
 
 

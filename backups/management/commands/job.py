@@ -12,7 +12,7 @@ from backups.errors import DomainError
 from backups.management.finding import find_job, find_site
 from backups.management.tables import lines_of, moment
 from backups.models import Job
-from backups.queries import backup_status, log_of
+from backups.queries import job_status, log_of
 from backups.states import ACTIVE, OUTSIDE
 
 WORDS = {
@@ -73,7 +73,7 @@ class Command(BaseCommand):
             self.stdout.write(line)
 
     def show(self, job: Job) -> None:
-        status = backup_status(job.site, job)
+        status = job_status(job.site, job)
         self.stdout.write(f"{job.kind} of {job.site.name} on {job.node.name}, job {job.pk}")
         self.stdout.write(f"{job.state}, {job.progress} %: {status['message']}")
         if status["error"]:
