@@ -2,7 +2,7 @@
 
 `python -m tests.contracts.store_sources` takes one JSON object on standard input: kind, config,
 capabilities, key, path, resume, checkpoint (a file that each checkpoint is written to), pause_after
-(so many bytes, then it waits to be killed).
+(so many bytes, then it waits to be killed), throttle (the shared file and bytes per second).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from workers.engine.progress import SilentReporter
 from workers.engine.sources import FilesSource
 from workers.engine.stores import open_store
 from workers.engine.stores.base import Checkpoint, Store, StoredObject
+from workers.engine.throttle import SharedThrottle
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,7 +127,10 @@ def start_put(request: Mapping[str, Any]) -> subprocess.Popen[str]:
 
 def _main() -> None:
     request = json.load(sys.stdin)
-    store = open_store(request["kind"], request["config"], request.get("capabilities"))
+    throttle = None
+    if limit := request.get("throttle"):
+        throttle = SharedThrottle(Path(limit[0]), limit[1])
+    store = open_store(request["kind"], request["config"], request.get("capabilities"), throttle)
     path = Path(request["path"])
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from workers.engine.stores.base import Store
 from workers.engine.stores.config import ConfigField, ConfigInvalid
+from workers.engine.throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,20 @@ STORE_KINDS: Mapping[str, StoreKind] = {
 
 
 def open_store(
-    kind: str, config: Mapping[str, Any], capabilities: Mapping[str, Any] | None = None
+    kind: str,
+    config: Mapping[str, Any],
+    capabilities: Mapping[str, Any] | None = None,
+    throttle: Throttle | None = None,
 ) -> Store:
     """Return the store of `kind` for `config`; makes no request and touches no file.
 
     `capabilities` is what `Store.probe` saw (its `dataclasses.asdict`), as kept with the storage:
     it decides how uploads are verified. Without it only what proves itself is relied on.
+    `throttle` says how fast `put` may send.
     Raises `ConfigInvalid` (permanent) for an unknown kind and unknown, missing or wrong fields.
     """
     module = importlib.import_module(_kind(kind).module)
-    return cast(Store, module.open_store(config, capabilities or {}))
+    return cast(Store, module.open_store(config, capabilities or {}, throttle))
 
 
 def config_fields(kind: str) -> tuple[ConfigField, ...]:

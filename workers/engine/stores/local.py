@@ -27,6 +27,7 @@ from workers.engine.stores.local_files import (
     replace_small_file,
     translated,
 )
+from workers.engine.throttle import Throttle
 
 SIDECAR_BYTES = 1 << 16
 
@@ -49,9 +50,11 @@ class LocalConfig:
 CONFIG_FIELDS = fields_of(LocalConfig)
 
 
-def open_store(config: Mapping[str, Any], capabilities: Mapping[str, Any]) -> LocalStore:
+def open_store(
+    config: Mapping[str, Any], capabilities: Mapping[str, Any], throttle: Throttle | None = None
+) -> LocalStore:
     """Return the store for a configuration; see `stores.open_store`."""
-    return LocalStore(parse_config(LocalConfig, config))
+    return LocalStore(parse_config(LocalConfig, config), throttle)
 
 
 class LocalStore:
@@ -61,8 +64,9 @@ class LocalStore:
     be neater, but network shares, FAT and plain `cp` lose them.
     """
 
-    def __init__(self, config: LocalConfig) -> None:
+    def __init__(self, config: LocalConfig, throttle: Throttle | None = None) -> None:
         self.root = config.path
+        self._throttle = throttle
 
     def put(
         self,
@@ -86,7 +90,7 @@ class LocalStore:
             try:
                 self._require_room(source.size - copy.status().st_size)
                 save_checkpoint({"key": key, "temporary": copy.name})
-                copy.fill(source, sha256, reporter)
+                copy.fill(source, sha256, reporter, self._throttle)
                 copy.read_back(sha256, reporter)
                 _put_in_place(folder, copy, name, source.size, kept)
                 modified_at = _moment(copy.status())

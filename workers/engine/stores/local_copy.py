@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Callable
 
 from workers.engine.errors import EngineError
@@ -14,10 +15,12 @@ from workers.engine.progress import Reporter
 from workers.engine.sources import COPY_BYTES, ByteSource, chunks_of
 from workers.engine.stores.keys import RESERVED_PREFIX
 from workers.engine.stores.local_files import FILE_MODE, remove_if_there, write_whole
+from workers.engine.throttle import Throttle
 
 PARTIAL_SUFFIX = ".part"
 # Flushed this often, so that no flush takes long: while the kernel writes, nobody can be stopped.
 FLUSH_BYTES = 32 << 20
+CHECK_SECONDS = 0.25
 
 
 def temporary_name() -> str:
@@ -72,7 +75,13 @@ class PartialCopy:
         """Return its size and times as they are now; raises `OSError`."""
         return os.fstat(self._descriptor)
 
-    def fill(self, source: ByteSource, sha256: str, reporter: Reporter) -> None:
+    def fill(
+        self,
+        source: ByteSource,
+        sha256: str,
+        reporter: Reporter,
+        throttle: Throttle | None = None,
+    ) -> None:
         """Make it a durable copy of `source`, keeping what is already right.
 
         Raises `OSError`, and a permanent `EngineError` when the source does not have `sha256`.
@@ -82,6 +91,8 @@ class PartialCopy:
         os.ftruncate(self._descriptor, done)
         flushed = done
         for chunk in chunks_of(source, done):
+            if throttle is not None:
+                _wait_for(throttle, len(chunk), reporter)
             write_whole(self._descriptor, chunk, done)
             digest.update(chunk)
             done += len(chunk)
@@ -141,6 +152,20 @@ class PartialCopy:
             offset += len(chunk)
             reporter.advance(len(chunk))
         return offset
+
+
+def _wait_for(throttle: Throttle, size: int, reporter: Reporter) -> None:
+    """Return once `size` bytes may be written; a stop is heard meanwhile."""
+
+    def wait(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            reporter.check()
+            time.sleep(min(left, CHECK_SECONDS))
+
+    while size:
+        size -= throttle.take(size, wait)
+        reporter.check()
 
 
 def source_changed() -> EngineError:

@@ -19,13 +19,16 @@ from workers.engine.stores.s3.probe import Probe
 from workers.engine.stores.s3.proof import described
 from workers.engine.stores.s3.reading import ObjectSource
 from workers.engine.stores.s3.upload import VISIBLE_PAUSES, Upload, remove_upload
+from workers.engine.throttle import Throttle
 
 CONFIG_FIELDS = fields_of(S3Config)
 
 
-def open_store(config: Mapping[str, Any], capabilities: Mapping[str, Any]) -> S3Store:
+def open_store(
+    config: Mapping[str, Any], capabilities: Mapping[str, Any], throttle: Throttle | None = None
+) -> S3Store:
     """Return the store for a configuration; see `stores.open_store`."""
-    return S3Store(parse_config(S3Config, config), capabilities)
+    return S3Store(parse_config(S3Config, config), capabilities, throttle)
 
 
 class S3Store:
@@ -36,7 +39,13 @@ class S3Store:
     else by reading the object back.
     """
 
-    def __init__(self, config: S3Config, capabilities: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        config: S3Config,
+        capabilities: Mapping[str, Any],
+        throttle: Throttle | None = None,
+    ) -> None:
+        self._throttle = throttle
         self._checksums = capabilities.get("checksum_sha256") is True
         self._trust_etag = capabilities.get("etag_md5") is not False
         self._bucket = Bucket(config, checksums=self._checksums)
@@ -61,6 +70,7 @@ class S3Store:
             reporter=reporter,
             save_checkpoint=save_checkpoint,
             trust_etag=self._trust_etag,
+            throttle=self._throttle,
         )
         return upload.run(resume)
 

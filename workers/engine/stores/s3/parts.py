@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from workers.engine.errors import EngineError, InterruptedWork
 from workers.engine.sources import ByteSource, chunks_of
+from workers.engine.throttle import Throttle
 
 # Amazon S3 User Guide, "Amazon S3 multipart upload limits".
 MIN_PART_BYTES = 5 << 20
@@ -143,10 +144,17 @@ class PartBody:
     Botocore also reads a body to sign it, which does not count: `sending` is set while it counts.
     """
 
-    def __init__(self, source: ByteSource, part: Part, cancelled: threading.Event) -> None:
+    def __init__(
+        self,
+        source: ByteSource,
+        part: Part,
+        cancelled: threading.Event,
+        throttle: Throttle | None = None,
+    ) -> None:
         self._source = source
         self._part = part
         self._cancelled = cancelled
+        self._throttle = throttle
         self._position = 0
         self.sending = False
         self.sent = 0
@@ -159,16 +167,25 @@ class PartBody:
             yield chunk
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return up to `size` bytes, all that is left if negative or None."""
+        """Return up to `size` bytes, all that is left if negative or None.
+
+        While a limit holds it may be fewer, as of a pipe.
+        """
         if self._cancelled.is_set():
             raise SendingCancelled("The upload is being ended")
         left = self._part.length - self._position
         wanted = left if size is None or size < 0 else min(size, left)
+        if wanted and self.sending and self._throttle is not None:
+            wanted = self._throttle.take(wanted, self._wait)
         chunk = self._source.read_at(self._part.offset + self._position, wanted) if wanted else b""
         self._position += len(chunk)
         if self.sending:
             self.sent = max(self.sent, self._position)
         return chunk
+
+    def _wait(self, seconds: float) -> None:
+        if self._cancelled.wait(seconds):
+            raise SendingCancelled("The upload is being ended")
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move within the part, as files do."""

@@ -29,6 +29,7 @@ from workers.engine.stores.s3.parts import (
 )
 from workers.engine.stores.s3.proof import prove_by_answer, stored_object
 from workers.engine.stores.s3.reading import REQUEST_BYTES, ObjectSource
+from workers.engine.throttle import Throttle
 
 # How often an upload that vanishes or whose parts are refused is gone on with or begun again.
 BEGINNINGS = 3
@@ -55,6 +56,7 @@ class Upload:
         reporter: Reporter,
         save_checkpoint: Callable[[Checkpoint], None],
         trust_etag: bool,
+        throttle: Throttle | None = None,
     ) -> None:
         self._bucket = bucket
         self._key = key
@@ -63,6 +65,7 @@ class Upload:
         self._reporter = reporter
         self._save_checkpoint = save_checkpoint
         self._trust_etag = trust_etag
+        self._throttle = throttle
         self._crew = Crew(bucket.config.upload_threads, reporter)
         self._upload_id = ""
         self._may_be_visible = False
@@ -112,7 +115,7 @@ class Upload:
     def _put_whole(self) -> StoredObject:
         digest = self._hasher.digest(self._parts[0])
         self._require_unchanged_source()
-        body = PartBody(self._source, self._parts[0], self._crew.cancelled)
+        body = self._body(self._parts[0])
         self._may_be_visible = True
         self._crew.send(
             lambda: self._bucket.put_object(self._key, body, digest, self._metadata), body
@@ -130,7 +133,7 @@ class Upload:
             if receipt and self._is_right(receipt, part, digest):
                 self._crew.count(part.length)
                 continue
-            body = PartBody(self._source, part, self._crew.cancelled)
+            body = self._body(part)
             self._crew.send(
                 functools.partial(self._send, receipts, part.number, body, digest), body
             )
@@ -139,6 +142,9 @@ class Upload:
         self._may_be_visible = True
         self._complete([receipts[part.number] for part in self._parts])
         return self._proven(multipart=True)
+
+    def _body(self, part: Part) -> PartBody:
+        return PartBody(self._source, part, self._crew.cancelled, self._throttle)
 
     def _begun(self) -> dict[int, Receipt]:
         self._use_parts(part_size_for(self._source.size, self._bucket.config.part_size))
