@@ -7,9 +7,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from backups.management.node import control, hosts
+from backups.management.node import control, hosts, inviting, joining
 
-SUBCOMMANDS = {command.name: command for command in (*hosts.SUBCOMMANDS, *control.SUBCOMMANDS)}
+MODULES = (hosts, control, inviting, joining)
+SUBCOMMANDS = {command.name: command for module in MODULES for command in module.SUBCOMMANDS}
 
 
 class Command(BaseCommand):
