@@ -114,6 +114,11 @@ class Daemon:
         """Whether the process runs now."""
         return self._popen is not None and self._popen.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """What the process ended with, minus the number of a signal; None while it runs."""
+        return None if self._popen is None else self._popen.poll()
+
     def start(self, ready: Callable[[], object], timeout: float = 60) -> None:
         """Start the process and return once `ready()` is true; its log is in the error if not."""
         assert not self.alive, f"{self.argv[0]} runs already"
