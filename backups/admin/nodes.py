@@ -1,25 +1,50 @@
-"""Nodes and their workers."""
+"""Nodes, their workers, and the tokens that joined them: scaled, drained and resumed here."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.template.response import TemplateResponse
 
 from backups.actions import nodes
-from backups.admin.base import DomainAdmin, ReadOnlyInline, adopt, changed_values
-from backups.models import Node, Worker
+from backups.admin.asking import confirmation, do_each, is_confirmed
+from backups.admin.base import (
+    DomainAdmin,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+    adopt,
+    changed_values,
+)
+from backups.models import MAX_SLOTS, EnrolmentToken, Node, Worker
 from backups.queries import nodes_visible_to, nodes_with_standing
+from backups.roles import Role
+
+# They open other folders of the host, or the node to other people.
+FOR_SUPER_ADMINS = ("name", "allowed_roots", "admins")
+
+
+class ScaleForm(forms.Form):
+    """How many stages the selected nodes run at once."""
+
+    slots = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_SLOTS,
+        help_text="Workers grow or shrink to it within seconds. No running stage is ended for it.",
+    )
 
 
 class WorkerInline(ReadOnlyInline):
     """The worker processes of a node."""
 
     model = Worker
-    fields = ("name", "hostname", "process_id", "concurrency", "started_at", "last_seen_at")
+    fields = ("name", "hostname", "process_id", "concurrency", "is_leaving", "started_at",
+              "last_seen_at")  # fmt: skip
     readonly_fields = fields
 
 
@@ -27,19 +52,42 @@ class WorkerInline(ReadOnlyInline):
 class NodeAdmin(DomainAdmin):
     """See the module."""
 
-    list_display = ("name", "label", "is_online", "is_enabled", "slots", "active", "queued",
-                    "last_seen_at")  # fmt: skip
-    list_filter = ("is_enabled",)
+    list_display = ("name", "label", "is_online", "is_enabled", "is_draining", "slots", "active",
+                    "queued", "disk_free", "load_average", "last_seen_at")  # fmt: skip
+    list_filter = ("is_enabled", "is_draining")
     search_fields = ("name", "label", "hostname")
-    readonly_fields = ("uuid", "hostname", "last_seen_at", "cpu_percent", "memory_percent",
-                       "disk_percent", "created_at")  # fmt: skip
+    readonly_fields = ("uuid", "hostname", "held_by", "last_seen_at", "cpu_percent",
+                       "memory_percent", "disk_percent", "disk_free", "load_average",
+                       "created_at")  # fmt: skip
+    fieldsets = (
+        (None, {"fields": ("name", "label", "is_enabled", "allowed_roots", "storage_quota_gb")}),
+        (
+            "Work",
+            {"fields": ("slots", "is_draining", "nice", "io_class", "upload_bytes_per_second")},
+        ),
+        ("People", {"fields": ("admins",)}),
+        ("Record", {"fields": ("ip_address", *readonly_fields)}),
+    )
     filter_horizontal = ("admins",)
     inlines = (WorkerInline,)
+    actions = ("scale", "drain", "resume")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the visible nodes and how they stand."""
         user: Any = request.user
         return nodes_with_standing(nodes_visible_to(user)).order_by("name")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ANN401
+        """Return what nobody edits, or this user may not."""
+        return self.readonly_fields + (() if _is_super(request) else FOR_SUPER_ADMINS)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may add hosts to the cluster."""
+        return _is_super(request) and super().has_add_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
+        """Return whether the user may remove hosts from the cluster."""
+        return _is_super(request) and super().has_delete_permission(request, obj)
 
     @admin.display(boolean=True, description="online")
     def is_online(self, node: Any) -> bool:  # noqa: ANN401
@@ -52,6 +100,54 @@ class NodeAdmin(DomainAdmin):
     @admin.display(description="queued jobs", ordering="queued_jobs")
     def queued(self, node: Any) -> int:  # noqa: ANN401
         return int(node.queued_jobs)
+
+    @admin.display(description="free in the spool", ordering="disk_free_bytes")
+    def disk_free(self, node: Node) -> str:
+        return "-" if node.disk_free_bytes is None else filesizeformat(node.disk_free_bytes)
+
+    @admin.action(description="Scale selected nodes", permissions=["change"])
+    def scale(self, request: HttpRequest, queryset: QuerySet[Node]) -> TemplateResponse | None:
+        """Ask for the number, then set it on each."""
+        form = ScaleForm(request.POST if is_confirmed(request) else None)
+        if not form.is_valid():
+            return confirmation(
+                self,
+                request,
+                queryset,
+                title="Scale nodes",
+                explanation="How many stages should each of these nodes run at once?",
+                button="Scale them",
+                labels=(f"{node}: {node.slots} now" for node in queryset),
+                form=form,
+            )
+        slots = form.cleaned_data["slots"]
+
+        def act(node: Node) -> str:
+            nodes.scale_node(node=node, slots=slots)
+            return f"Stages at once on {node}: {slots}"
+
+        do_each(self, request, queryset, act)
+        return None
+
+    @admin.action(description="Drain selected nodes", permissions=["change"])
+    def drain(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        """Let running stages end and no new one begin."""
+
+        def act(node: Node) -> str:
+            nodes.drain_node(node=node)
+            return f"Draining {node}: running stages end, no new one begins"
+
+        do_each(self, request, queryset, act)
+
+    @admin.action(description="Resume selected nodes", permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        """Let drained nodes take stages again."""
+
+        def act(node: Node) -> str:
+            nodes.resume_node(node=node)
+            return f"Resumed {node}: it takes stages again"
+
+        do_each(self, request, queryset, act)
 
     def save_model(
         self,
@@ -75,3 +171,24 @@ class NodeAdmin(DomainAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
         for node in queryset:
             nodes.delete_node(node=node)
+
+
+@admin.register(EnrolmentToken)
+class EnrolmentTokenAdmin(ReadOnlyAdmin):
+    """Who may join, or has joined, a host as a node. The tokens themselves are stored nowhere."""
+
+    list_display = ("node", "created_by", "created_at", "expires_at", "used_at", "used_from")
+    list_filter = ("node",)
+    search_fields = ("node__name",)
+    exclude = ("token_hash",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[EnrolmentToken]:
+        """Return the tokens of the visible nodes."""
+        user: Any = request.user
+        tokens = EnrolmentToken.objects.filter(node__in=nodes_visible_to(user))
+        return tokens.select_related("node", "created_by").defer("token_hash")
+
+
+def _is_super(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return bool(user.role == Role.SUPER_ADMIN)

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.db import connection
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from backups.actions import nodes
-from backups.models import Backup, Job, JobEvent, Node, Site, Stage, Storage, Worker
+from backups.models import Backup, EnrolmentToken, Job, JobEvent, Node, Site, Stage, Storage, Worker
 from panel.accounts.models import User
 from tests.backups.conftest import ended_job
 
-MODELS = [Backup, Job, JobEvent, Node, Site, Stage, Storage, Worker, User]
-READ_ONLY = [Backup, Job, JobEvent, Stage, Worker]
+MODELS = [Backup, EnrolmentToken, Job, JobEvent, Node, Site, Stage, Storage, Worker, User]
+READ_ONLY = [Backup, EnrolmentToken, Job, JobEvent, Stage, Worker]
 MakeBackup = Callable[..., Backup]
 
 
@@ -29,6 +30,12 @@ def page(model: type, name: str = "changelist", *args: Any) -> str:
 @pytest.fixture
 def rows(site: Site, live_worker: Worker, make_backup: MakeBackup) -> None:
     make_backup(site, job=ended_job(site))
+    make_token(site.node)
+
+
+def make_token(node: Node, number: int = 1) -> EnrolmentToken:
+    times = {"created_at": Now(), "expires_at": Now()}
+    return EnrolmentToken.objects.create(node=node, token_hash=f"{number:064}", **times)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -51,7 +58,7 @@ def test_list_takes_as_many_queries_for_one_row_as_for_many(
         site = Site.objects.create(name=f"s{number}", node=node, storage=storage, wp_path=path)
         make_backup(site, number=number, job=ended_job(site))
         Storage.objects.create(name=f"s{number}", type="local", config={"path": "/srv"})
-        Node.objects.create(name=f"n{number}", allowed_roots=["/srv"])
+        make_token(Node.objects.create(name=f"n{number}", allowed_roots=["/srv"]), number)
         User.objects.create_user(f"u{number}@example.com")
     with CaptureQueriesContext(connection) as many:
         assert staff.get(page(model)).status_code == 200
@@ -159,7 +166,8 @@ def test_storage_takes_secrets_and_never_shows_them(staff: Client, db: None) -> 
 
 def test_node_is_added_and_changed_without_its_readings(staff: Client, db: None) -> None:
     inline = {"workers-TOTAL_FORMS": "0", "workers-INITIAL_FORMS": "0"}
-    form = {"name": "web-09", "slots": "3", "allowed_roots": '["/srv"]', "is_enabled": "on"}
+    form = {"name": "web-09", "slots": "3", "allowed_roots": '["/srv"]', "is_enabled": "on",
+            "nice": "10", "io_class": "low"}  # fmt: skip
     assert staff.post(page(Node, "add"), {**form, **inline}).status_code == 302
     node = Node.objects.get()
     Node.objects.update(cpu_percent=42.0)

@@ -107,7 +107,7 @@ class NodeDrain(NodeOrder):
         """Let running stages end and no new one begin; what is left waits for a resume."""
         node = visible_node(request, node_id)
         nodes.drain_node(node=node)
-        return self.ordered(node, f"{node} takes no new stage; running ones end")
+        return self.ordered(node, f"Draining {node}: running stages end, no new one begins")
 
 
 class NodeResume(NodeOrder):
@@ -118,4 +118,4 @@ class NodeResume(NodeOrder):
         """Let the node take stages again."""
         node = visible_node(request, node_id)
         nodes.resume_node(node=node)
-        return self.ordered(node, f"{node} takes stages again")
+        return self.ordered(node, f"Resumed {node}: it takes stages again")

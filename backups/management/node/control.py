@@ -29,22 +29,22 @@ def _scale(options: Options, write: Write) -> None:
 
 def _drain(node: Node) -> str:
     nodes.drain_node(node=node)
-    return f"{node.name} takes no new stage; running ones end. Undo: node resume {node.name}"
+    return f"Draining {node.name}: running stages end, no new one begins. Undo it with: resume"
 
 
 def _resume(node: Node) -> str:
     nodes.resume_node(node=node)
-    return f"{node.name} takes stages again"
+    return f"Resumed {node.name}: it takes stages again"
 
 
 def _enable(node: Node) -> str:
     nodes.change_node(node=node, is_enabled=True)
-    return f"{node.name} is enabled: it gets work again"
+    return f"Enabled {node.name}: it gets work again"
 
 
 def _disable(node: Node) -> str:
     nodes.change_node(node=node, is_enabled=False)
-    return f"{node.name} is disabled: it gets no work, and its credential is refused"
+    return f"Disabled {node.name}: it gets no work, and its credential is refused"
 
 
 def _of_node(change: Callable[[Node], str]) -> Callable[[Options, Write], None]:

@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
 from backups.models import Backup, Node, Site, Storage
+from tests.backups.conftest import ended_job
 
 PUBLIC = {
     *("/", "/health", "/health/live", "/docs", "/api/schema/", "/api/v1/daemon/health"),
@@ -95,6 +96,9 @@ def test_schema_is_complete_and_spells_routes_once(tmp_path: Path) -> None:
     assert {
         *("/api/v1/sites/", "/api/v1/sites/{site_id}", "/api/v1/sites/{site_id}/backup/start"),
         *("/api/v1/jobs", "/api/v1/nodes/", "/api/v1/storage/providers", "/api/auth/login"),
+        *("/api/v1/sites/{site_id}/backup/stop", "/api/v1/daemon/backup/reset/{site_id}"),
+        *("/api/v1/jobs/{job_id}/retry", "/api/v1/nodes/{node_id}/scale"),
+        *("/api/v1/nodes/{node_id}/drain", "/api/v1/nodes/{node_id}/resume"),
     } <= paths.keys()
     assert len({path.rstrip("/") for path in paths}) == len(paths)
 
@@ -106,6 +110,13 @@ def test_schema_is_complete_and_spells_routes_once(tmp_path: Path) -> None:
         ("/api/v1/sites/{site}", {"name", "node_id", "wp_path", "db_password"}),
         ("/api/v1/sites/manual", {"path", "wp_config_path", "node_id", "name"}),
         ("/api/v1/sites/{site}/backup/start", {"csrfmiddlewaretoken"}),
+        ("/api/v1/sites/{site}/backup/stop", {"csrfmiddlewaretoken"}),
+        ("/api/v1/daemon/backup/reset/{site}", {"csrfmiddlewaretoken"}),
+        ("/api/v1/jobs/{job}/retry", {"csrfmiddlewaretoken"}),
+        ("/api/v1/nodes/{node}", {"_content"}),  # what PATCH takes, as JSON
+        ("/api/v1/nodes/{node}/scale", {"concurrency"}),
+        ("/api/v1/nodes/{node}/drain", {"csrfmiddlewaretoken"}),
+        ("/api/v1/nodes/{node}/resume", {"csrfmiddlewaretoken"}),
         ("/api/v1/storage/providers", {"name", "type", "config", "is_default"}),
         ("/api/v1/storage/providers/{storage}", {"name", "type", "config"}),
         ("/api/v1/storage/providers/{storage}/test", {"node_id"}),
@@ -116,7 +127,8 @@ def test_schema_is_complete_and_spells_routes_once(tmp_path: Path) -> None:
 def test_browser_gets_a_real_form(
     path: str, names: set[str], staff: Client, site: Site, storage: Storage
 ) -> None:
-    url = path.format(site=site.pk, storage=storage.pk)
+    job = ended_job(site, "failed")
+    url = path.format(site=site.pk, storage=storage.pk, job=job.pk, node=site.node_id)
     page = staff.get(url, headers={"accept": "text/html"}).content.decode()
     missing = {name for name in names if f'name="{name}"' not in page}
     assert not missing
@@ -141,6 +153,24 @@ def test_form_starts_a_backup_and_adds_a_site_when_a_browser_sends_it(
     store = {"name": "by hand", "type": "local", "config": '{"path": "/srv/by-hand"}'}
     assert staff.post("/api/v1/storage/providers", store, headers=html).status_code == 201
     assert Storage.objects.get(name="by hand").config == {"path": "/srv/by-hand"}
+
+
+def test_form_stops_resets_retries_and_scales_when_a_browser_sends_it(
+    staff: Client, site: Site
+) -> None:
+    html = {"accept": "text/html"}
+    job = ended_job(site, "failed")
+    for path, status in (
+        (f"jobs/{job.pk}/retry", 202),
+        (f"sites/{site.pk}/backup/stop", 202),
+        (f"daemon/backup/reset/{site.pk}", 200),
+    ):
+        assert staff.post(f"/api/v1/{path}", {}, headers=html).status_code == status, path
+    node = f"/api/v1/nodes/{site.node_id}"
+    assert staff.post(f"{node}/scale", {"concurrency": "7"}, headers=html).status_code == 202
+    for order in ("drain", "resume"):
+        assert staff.post(f"{node}/{order}", {}, headers=html).status_code == 202
+    assert Node.objects.get().slots == 7
 
 
 def test_pages_render_when_a_browser_looks_at_lists(

@@ -1,0 +1,145 @@
+"""Jobs and nodes are controlled from Django's admin, by those who may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from backups.models import EnrolmentToken, Job, Node, Site
+from panel.accounts.models import User
+from tests.backups.conftest import claimed, ended_job
+from tests.backups.test_admin import make_token, page
+
+pytestmark = pytest.mark.usefixtures("closed_broker")
+
+
+def run(client: Client, model: type, action: str, *rows: Any, **others: Any) -> str:
+    form = {"action": action, "_selected_action": [row.pk for row in rows], **others}
+    return client.post(page(model), form, follow=True).content.decode()
+
+
+def staff_client(user: User) -> Client:
+    """Return the browser of one who may use the admin, with every right that Django can give."""
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="backups"))
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.get(pk=user.pk))
+    return client
+
+
+@pytest.mark.parametrize(
+    ("action", "words", "state"),
+    [("stop", "what they wrote is removed", "stopping"), ("reset", "given up at once", "reset")],
+)
+def test_page_says_what_happens_before_anything_does(
+    action: str, words: str, state: str, staff: Client, site: Site
+) -> None:
+    claimed(site)
+    job = Job.objects.get()
+    asked = run(staff, Job, action, job)
+    assert words in asked
+    assert str(job.pk) in asked
+    assert Job.objects.get().state == "running"
+    done = run(staff, Job, action, job, confirmed="yes")
+    assert site.name in done
+    assert Job.objects.get().state == state
+
+
+def test_job_is_stopped_and_whoever_did_it_is_named(
+    staff: Client, site: Site, other_site: Site
+) -> None:
+    claimed(site)
+    ended = ended_job(other_site)
+    said = run(staff, Job, "stop", *Job.objects.all(), confirmed="yes")
+    assert "Backup stop requested for example.com" in said
+    # What is refused is said, and holds back nothing else.
+    assert "This backup of other.org has ended already." in said
+    job = Job.objects.exclude(pk=ended.pk).get()
+    asked = job.events.get(kind="stop_requested")
+    assert asked.message == "Stop requested by super@example.com"
+
+
+def test_reset_does_not_hit_a_newer_job(staff: Client, site: Site) -> None:
+    old = ended_job(site, "failed")
+    claimed(site)
+    said = run(staff, Job, "reset", old, confirmed="yes")
+    assert "a newer one began since" in said
+    assert Job.objects.exclude(pk=old.pk).get().state == "running"
+
+
+def test_failed_job_is_tried_again(staff: Client, site: Site) -> None:
+    old = ended_job(site, "failed")
+    said = run(staff, Job, "try_again", old)
+    assert "begins again from the beginning" in said
+    new = Job.objects.exclude(pk=old.pk).get()
+    assert (new.retry_of_id, new.requested_by.email) == (old.pk, "super@example.com")
+    assert "Only a job that failed or was stopped" in run(staff, Job, "try_again", new)
+
+
+def test_site_admin_stops_and_does_not_reset(site: Site, site_admin: User) -> None:
+    claimed(site)
+    client = staff_client(site_admin)
+    said = run(client, Job, "reset", Job.objects.get(), confirmed="yes")
+    assert "Only an admin of the node may reset: 1 jobs" in said
+    assert Job.objects.get().state == "running"
+    run(client, Job, "stop", Job.objects.get(), confirmed="yes")
+    assert Job.objects.get().state == "stopping"
+
+
+def test_jobs_of_others_are_out_of_reach(site: Site, other_site: Site, node_admin: User) -> None:
+    claimed(other_site)
+    client = staff_client(node_admin)
+    for action in ("stop", "reset", "try_again"):
+        run(client, Job, action, Job.objects.get(), confirmed="yes")
+    assert Job.objects.get().state == "running"
+
+
+def test_number_is_asked_for_and_set_on_each_node(
+    staff: Client, node: Node, other_node: Node
+) -> None:
+    asked = run(staff, Node, "scale", node, other_node)
+    assert 'name="slots"' in asked
+    for number in ("", "0", "65", "x"):
+        again = run(staff, Node, "scale", node, other_node, confirmed="yes", slots=number)
+        assert 'class="errorlist"' in again
+        assert set(Node.objects.values_list("slots", flat=True)) == {2}
+    said = run(staff, Node, "scale", node, other_node, confirmed="yes", slots="6")
+    assert "Stages at once on web-02: 6" in said
+    assert set(Node.objects.values_list("slots", flat=True)) == {6}
+
+
+def test_node_drains_and_resumes(staff: Client, node: Node) -> None:
+    assert "Draining web-01" in run(staff, Node, "drain", node)
+    assert Node.objects.get().is_draining
+    assert "Resumed web-01" in run(staff, Node, "resume", node)
+    assert not Node.objects.get().is_draining
+
+
+def test_node_admin_changes_limits_and_not_what_the_node_may_read(
+    node: Node, other_node: Node, node_admin: User
+) -> None:
+    client = staff_client(node_admin)
+    inline = {"workers-TOTAL_FORMS": "0", "workers-INITIAL_FORMS": "0"}
+    form = {"name": "mine", "allowed_roots": '["/"]', "admins": [], "slots": "9", "nice": "0",
+            "io_class": "idle", "is_enabled": "on", **inline}  # fmt: skip
+    assert client.post(page(Node, "change", node.pk), form).status_code == 302
+    kept = Node.objects.get(pk=node.pk)
+    assert (kept.slots, kept.nice, kept.io_class) == (9, 0, "idle")
+    assert (kept.name, kept.allowed_roots) == (node.name, node.allowed_roots)
+    assert list(kept.admins.all()) == [node_admin]
+    assert client.get(page(Node, "add")).status_code == 403
+    assert client.post(page(Node, "delete", node.pk), {"post": "yes"}).status_code == 403
+    assert client.get(page(Node, "change", other_node.pk)).status_code == 302
+    run(client, Node, "drain", other_node)
+    assert not Node.objects.get(pk=other_node.pk).is_draining
+
+
+def test_tokens_are_shown_without_their_hash(staff: Client, node: Node) -> None:
+    token = make_token(node, 7)
+    for url in (page(EnrolmentToken), page(EnrolmentToken, "change", token.pk)):
+        assert token.token_hash not in staff.get(url).content.decode()
+    Node.objects.update(credential_hash="c" * 64)
+    assert "c" * 64 not in staff.get(page(Node, "change", node.pk)).content.decode()
