@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 from collections.abc import Mapping
@@ -19,12 +18,14 @@ from backups.actions.attempts import Attempt
 from backups.actions.endings import NOTHING_KEPT_CODES
 from backups.actions.leftovers import Leftover
 from backups.errors import DomainError
-from backups.models import Job, Site
+from backups.models import Job, Node, Site
 from backups.registry import STAGES
 from backups.states import JobState, StageState
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError, Fenced, StopRequested
 from workers.engine.process import mark_children
+from workers.engine.room import disk_full, folder_that_filled, is_full
+from workers.engine.throttle import SharedThrottle
 from workers.lease import LeaseKeeper
 from workers.remains import remove_from_storage
 from workers.stages import cleanup
@@ -32,7 +33,8 @@ from workers.stages.context import SiteSpec, StageContext, StageResult, StoreSpe
 
 logger = logging.getLogger(__name__)
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# All processes of a host find it there, and nothing else does: see `SharedThrottle`.
+THROTTLE_FILE = ".upload-limit"
 
 
 def run_stage(stage_name: str, *, job_id: str, epoch: int, worker: str) -> bool:
@@ -174,13 +176,8 @@ def _as_engine_error(error: Exception, attempt: Attempt) -> EngineError:
     """Say what a person can act on; what is a bug goes into the log with its traceback."""
     if isinstance(error, DomainError):
         return EngineError(error.message, permanent=True, code=error.code)
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return EngineError(
-            f"The disk of the spool ({settings.HOLDFAST_SPOOL_DIRECTORY}) is full",
-            hint="Free some room on the node, or point HOLDFAST_SPOOL_DIRECTORY to a larger disk.",
-            permanent=True,
-            code="disk_full",
-        )
+    if is_full(error):
+        return disk_full(folder_that_filled(error, _job_directory(attempt)))
     logger.error("job %s: internal error", attempt.job_id, exc_info=error)
     return EngineError(
         f"Internal error, reference {attempt.job_id}",
@@ -228,7 +225,17 @@ def _context(
         reporter=keeper,
         save_checkpoint=partial(_save_checkpoint, attempt, keeper),
         reserve_object_key=partial(_reserve_key, attempt, keeper),
+        expected_bytes=job.expected_bytes,
+        reserve_bytes=settings.HOLDFAST_SPOOL_RESERVE_MB << 20,
+        throttle=_throttle(job.node),
     )
+
+
+def _throttle(node: Node) -> SharedThrottle | None:
+    if node.upload_bytes_per_second is None:
+        return None
+    spool = Path(settings.HOLDFAST_SPOOL_DIRECTORY)
+    return SharedThrottle(spool / THROTTLE_FILE, node.upload_bytes_per_second)
 
 
 def _remove_superseded(job_directory: Path, attempt: Attempt) -> None:

@@ -24,12 +24,14 @@ def require_room(site: Site, node: Node) -> int:
     Raises `NoRoomError` when they are not there: the free room as the node's workers told it last,
     less what the node's running and queued jobs will still write, less a reserve. What the site
     needs for the first time is estimated on the node, where its files are; and a node that nobody
-    works on now tells nothing.
+    works on now tells nothing. That a backup of the site is running already is for others to say.
     """
     expected = expected_bytes(site)
     if not expected or node.disk_free_bytes is None:
         return expected
     if not queries.nodes_with_live_workers().filter(pk=node.pk).exists():
+        return expected
+    if Job.objects.filter(active_site=site).exists():
         return expected
     promised = bytes_still_to_come(node)
     reserve = settings.HOLDFAST_SPOOL_RESERVE_MB * MEBIBYTE

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from backups.actions import jobs
 from backups.actions.room import expected_bytes, require_room
-from backups.errors import NoRoomError
+from backups.errors import BackupAlreadyRunningError, NoRoomError
 from backups.models import Backup, Job, Node, Site, Worker
 from tests.workers.factories import dispatched_job
 
@@ -116,3 +116,12 @@ def test_start_keeps_what_the_job_is_expected_to_need(
     Node.objects.filter(pk=node.pk).update(disk_free_bytes=1 << 40, last_seen_at=Now())
     job = jobs.start_backup(site=Site.objects.get(pk=site.pk))
     assert job.expected_bytes == 1150 * MEBIBYTE
+
+
+def test_second_start_hears_of_the_first_and_not_of_the_room(
+    site: Site, node: Node, full_backup: Backup, live_worker: Worker
+) -> None:
+    with_free(node, 1300)
+    jobs.start_backup(site=Site.objects.get(pk=site.pk))
+    with pytest.raises(BackupAlreadyRunningError):
+        jobs.start_backup(site=Site.objects.get(pk=site.pk))

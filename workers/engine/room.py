@@ -83,6 +83,12 @@ def is_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
+def folder_that_filled(error: Exception, default: Path) -> Path:
+    """Return the folder of the file that an error names, if it names one."""
+    name = error.filename if isinstance(error, OSError) else None
+    return Path(name).parent if isinstance(name, str) and name.startswith("/") else default
+
+
 def disk_full(folder: Path) -> DiskFull:
     """Return the error that names the disk of `folder`, its size and what is free now."""
     try:

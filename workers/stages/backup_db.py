@@ -6,23 +6,27 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from workers.engine.bundle import write_dump
+from workers.engine.bundle import estimate_tree, write_dump
 from workers.engine.databases import open_database
 from workers.engine.databases.base import DatabaseEstimate, DumpFacts
 from workers.engine.errors import EngineError
+from workers.engine.wordpress import SiteInspection
 from workers.stages.context import StageContext, StageResult, megabytes
-from workers.stages.source import database_of, inspect
+from workers.stages.room import compressed, compressed_tree, require_room
+from workers.stages.source import database_of, files_of, inspect
 
 
 def run(context: StageContext) -> StageResult:
     """Dump consistently, straight into compressed frames; nothing is copied twice."""
-    spec = database_of(context.site, inspect(context.site))
+    inspection = inspect(context.site)
+    spec = database_of(context.site, inspection)
     if spec is None:
         return StageResult({"directory": ""}, "The site has no database")
     database = open_database(spec)
     check = context.reporter.check
     context.reporter.detail(f"Reading the catalogue of {Path(spec.name).name}")
     estimate = database.estimate(check=check)
+    require_room_for(context, inspection, estimate)
     context.reporter.total(estimate.bytes_total)
     context.reporter.detail(f"Dumping {len(estimate.tables)} tables")
     scratch = context.directory / "scratch"
@@ -43,6 +47,24 @@ def run(context: StageContext) -> StageResult:
         f"Database dumped ({len(facts.tables)} tables, {megabytes(facts.bytes_total)})",
         (*estimate.warnings, *facts.warnings),
     )
+
+
+def require_room_for(
+    context: StageContext, inspection: SiteInspection, estimate: DatabaseEstimate
+) -> None:
+    """Raise unless the spool can hold the dump, and the files after it.
+
+    What the dump needs while it runs is free again before the files are read. Where no backup
+    says how large the bundle will be, the files are counted: before hours go into a dump.
+    """
+    dump = compressed(estimate.bytes_total)
+    whole = context.expected_bytes
+    if not whole:
+        context.reporter.detail("Counting files")
+        roots, excludes = files_of(context.site, inspection)
+        whole = dump + compressed_tree(estimate_tree(roots, excludes, context.reporter))
+    needed = max(whole, dump + estimate.scratch_bytes)
+    require_room(context, needed, f"a backup of {context.site.name}", is_first=True)
 
 
 def require_every_table(estimate: DatabaseEstimate, facts: DumpFacts) -> None:

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
-from pathlib import Path
 
-from workers.engine.bundle import TreeRoot, estimate_tree, write_tree
+from workers.engine.bundle import TreeEstimate, estimate_tree, write_tree
 from workers.engine.errors import EngineError
-from workers.engine.excludes import DEFAULT_PATTERNS, Excludes
-from workers.engine.wordpress import SiteInspection
-from workers.stages.context import SiteSpec, StageContext, StageResult, megabytes
-from workers.stages.source import content_of, database_of, inspect
-
-CONTENT_NAME = "wp-content"
-SQLITE_COMPANIONS = ("", "-wal", "-shm", "-journal")
+from workers.stages.context import StageContext, StageResult, megabytes
+from workers.stages.room import compressed_tree, require_room
+from workers.stages.source import files_of, inspect
 
 
 def run(context: StageContext) -> StageResult:
     """Read each file once: hashed, compressed and written in one pass."""
-    inspection = inspect(context.site)
-    roots = roots_of(inspection)
-    excludes = Excludes(
-        DEFAULT_PATTERNS if context.site.excludes is None else context.site.excludes,
-        exact_paths=live_database_files(context.site, inspection),
-    )
+    roots, excludes = files_of(context.site, inspect(context.site))
     context.reporter.detail("Counting files")
     estimate = estimate_tree(roots, excludes=excludes, reporter=context.reporter)
+    require_room_for(context, estimate)
     context.reporter.total(estimate.bytes)
     context.reporter.detail(f"Reading {estimate.files} files")
     facts = write_tree(context.directory, roots, excludes=excludes, reporter=context.reporter)
@@ -43,24 +33,12 @@ def run(context: StageContext) -> StageResult:
     )
 
 
-def roots_of(inspection: SiteInspection) -> list[TreeRoot]:
-    """Return what goes into the bundle: wp-config.php, if there is one, and wp-content."""
-    roots = [TreeRoot(content_of(inspection), CONTENT_NAME)]
-    if inspection.config is not None:
-        roots.insert(0, TreeRoot(inspection.config.path, "wp-config.php"))
-    return roots
+def require_room_for(context: StageContext, estimate: TreeEstimate) -> None:
+    """Raise unless the spool can hold the files.
 
-
-def live_database_files(site: SiteSpec, inspection: SiteInspection) -> list[bytes]:
-    """Return the archive paths of a SQLite database, no copy of which would be consistent.
-
-    Its content is in database.sql, taken while nobody could write.
+    The last bundles say best how far they can be compressed, less what the dump took of that.
     """
-    spec = database_of(site, inspection)
-    if spec is None or spec.engine != "sqlite":
-        return []
-    file, content = Path(spec.name).resolve(), content_of(inspection)
-    if not file.is_relative_to(content):
-        return []
-    inside = f"{CONTENT_NAME}/{file.relative_to(content)}"
-    return [os.fsencode(inside + companion) for companion in SQLITE_COMPANIONS]
+    segment = context.inputs["backup_db"].get("segment")
+    left_of_expected = context.expected_bytes - (segment["segment_size"] if segment else 0)
+    needed = max(compressed_tree(estimate), min(left_of_expected, estimate.bytes))
+    require_room(context, needed, f"the files of {context.site.name}", is_first=segment is None)

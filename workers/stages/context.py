@@ -12,6 +12,7 @@ from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
 from workers.engine.stores import open_store
 from workers.engine.stores.base import Store
+from workers.engine.throttle import Throttle
 
 Outputs = Mapping[str, Any]
 
@@ -48,9 +49,9 @@ class StoreSpec:
     config: Mapping[str, Any] = field(repr=False)
     capabilities: Mapping[str, Any] | None = None
 
-    def open(self) -> Store:
-        """Return the store; makes no request."""
-        return open_store(self.kind, self.config, self.capabilities)
+    def open(self, throttle: Throttle | None = None) -> Store:
+        """Return the store, which sends as fast as `throttle` allows; makes no request."""
+        return open_store(self.kind, self.config, self.capabilities, throttle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class StageContext:
     token, so an attempt that was given up can never write where another one reads. `inputs` maps
     the names of finished stages to their outputs. `checkpoint` is what an earlier attempt at this
     stage saved. `reserve_object_key` gives each caller a key that nobody else has.
+    `expected_bytes` is what the job may need in the spool, 0 while unknown; `reserve_bytes` what
+    must stay free there when a job begins; `throttle` is how fast the node may upload.
     """
 
     job_id: str
@@ -78,6 +81,9 @@ class StageContext:
     reporter: Reporter
     save_checkpoint: Callable[[Mapping[str, Any]], None]
     reserve_object_key: Callable[[], str]
+    expected_bytes: int = 0
+    reserve_bytes: int = 0
+    throttle: Throttle | None = None
 
     def folder_of(self, stage: str) -> Path | None:
         """Return the folder that a finished stage left, None if it left none on purpose.

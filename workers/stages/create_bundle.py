@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workers.engine.bundle import seal
+from workers.engine.bundle.segment import MEMBERS_NAME
 from workers.engine.versions import tool_versions
 from workers.stages.context import StageContext, StageResult, megabytes
+from workers.stages.room import require_room
 
 # A new backup with this share or less of what the last good one held is marked suspect.
 SUSPICIOUS_SHARE = 0.5
@@ -22,6 +24,8 @@ def run(context: StageContext) -> StageResult:
         for stage in ("backup_db", "backup_files")
         if (folder := context.folder_of(stage)) is not None
     ]
+    lists = sum((part / MEMBERS_NAME).stat().st_size for part in parts)
+    require_room(context, lists, f"the list of what is in {context.site.name}", is_first=False)
     context.reporter.detail("Sealing and reading back")
     facts = {
         "site": {"uuid": context.site.uuid, "name": context.site.name, "node": context.node},

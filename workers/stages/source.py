@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from workers.engine.bundle import TreeRoot
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError
+from workers.engine.excludes import DEFAULT_PATTERNS, Excludes
 from workers.engine.wordpress import SiteInspection, database_spec, inspect_site
 from workers.engine.wordpress.site import examine
 from workers.stages.context import SiteSpec
+
+CONTENT_NAME = "wp-content"
+SQLITE_COMPANIONS = ("", "-wal", "-shm", "-journal")
 
 
 def inspect(site: SiteSpec) -> SiteInspection:
@@ -52,3 +58,33 @@ def database_of(site: SiteSpec, inspection: SiteInspection) -> DatabaseSpec | No
             code="wp_config_missing",
         )
     return database_spec(inspection.config)
+
+
+def files_of(site: SiteSpec, inspection: SiteInspection) -> tuple[list[TreeRoot], Excludes]:
+    """Return what of the site's files goes into the bundle, and what of that does not."""
+    patterns = DEFAULT_PATTERNS if site.excludes is None else site.excludes
+    exact_paths = live_database_files(site, inspection)
+    return roots_of(inspection), Excludes(patterns, exact_paths=exact_paths)
+
+
+def roots_of(inspection: SiteInspection) -> list[TreeRoot]:
+    """Return what goes into the bundle: wp-config.php, if there is one, and wp-content."""
+    roots = [TreeRoot(content_of(inspection), CONTENT_NAME)]
+    if inspection.config is not None:
+        roots.insert(0, TreeRoot(inspection.config.path, "wp-config.php"))
+    return roots
+
+
+def live_database_files(site: SiteSpec, inspection: SiteInspection) -> list[bytes]:
+    """Return the archive paths of a SQLite database, no copy of which would be consistent.
+
+    Its content is in database.sql, taken while nobody could write.
+    """
+    spec = database_of(site, inspection)
+    if spec is None or spec.engine != "sqlite":
+        return []
+    file, content = Path(spec.name).resolve(), content_of(inspection)
+    if not file.is_relative_to(content):
+        return []
+    inside = f"{CONTENT_NAME}/{file.relative_to(content)}"
+    return [os.fsencode(inside + companion) for companion in SQLITE_COMPANIONS]

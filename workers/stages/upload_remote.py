@@ -16,7 +16,7 @@ def run(context: StageContext) -> StageResult:
     with FilesSource(paths) as source:
         context.reporter.total(source.size)
         context.reporter.detail(f"Storing {megabytes(source.size)}")
-        stored = context.store.open().put(
+        stored = context.store.open(context.throttle).put(
             sealed["key"],
             source,
             sha256=sealed["sha256"],

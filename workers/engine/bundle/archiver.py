@@ -28,6 +28,11 @@ STORED_TYPES = frozenset(
 STORED_FROM_BYTES = 64 << 10
 
 
+def is_stored(name: bytes, size: int) -> bool:
+    """Tell whether a file of this name and size goes into a frame that is not compressed."""
+    return size >= STORED_FROM_BYTES and name[name.rfind(b".") + 1 :].lower() in STORED_TYPES
+
+
 class Archiver:
     """Fills frames with members and hands them to `writer`; `finish` hands over the last ones."""
 
@@ -57,10 +62,7 @@ class Archiver:
 
         `status` is what `fstat` said just now. None means that it could not be read: noted then.
         """
-        stored = (
-            status.st_size >= STORED_FROM_BYTES
-            and name[name.rfind(b".") + 1 :].lower() in STORED_TYPES
-        )
+        stored = is_stored(name, status.st_size)
         try:
             attributes = read_attributes(descriptor)
         except (OSError, ValueError) as error:

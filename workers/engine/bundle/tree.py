@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workers.engine.bundle import facts, tasks
+from workers.engine.bundle.archiver import is_stored
 from workers.engine.bundle.dump import DUMP_NAME
 from workers.engine.bundle.facts import Tally, TreeFacts
 from workers.engine.bundle.later import LaterWork
@@ -50,10 +51,14 @@ class TreeRoot:
 
 @dataclass(frozen=True, slots=True)
 class TreeEstimate:
-    """What a walk through a tree sees before it is archived; sizes in bytes."""
+    """What a walk through a tree sees before it is archived; sizes in bytes.
+
+    `stored_bytes` of them are in files that are compressed already and will be stored as they are.
+    """
 
     files: int
     bytes: int
+    stored_bytes: int = 0
 
 
 def default_readers() -> int:
@@ -68,7 +73,7 @@ def estimate_tree(
 
     Raises `EngineError` for a root that `write_tree` would refuse.
     """
-    files = size = 0
+    files = size = stored = 0
     with _open_roots(roots) as opened:
         for root in opened:
             if root.file_name:
@@ -85,9 +90,12 @@ def estimate_tree(
                 for name in names:
                     if excludes.match_file(above + name, name) is None:
                         status = _regular(name, folder)
-                        files += status is not None
-                        size += status.st_size if status else 0
-    return TreeEstimate(files, size)
+                        if status is None:
+                            continue
+                        files += 1
+                        size += status.st_size
+                        stored += status.st_size if is_stored(name, status.st_size) else 0
+    return TreeEstimate(files, size, stored)
 
 
 def write_tree(

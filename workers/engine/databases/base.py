@@ -34,11 +34,15 @@ class TableEstimate:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseEstimate:
-    """What a dump will hold, read from the catalogue before it begins."""
+    """What a dump will hold, read from the catalogue before it begins.
+
+    `scratch_bytes` is what the dump needs in its scratch folder while it runs.
+    """
 
     server_version: str
     tables: tuple[TableEstimate, ...]
     warnings: tuple[str, ...] = ()
+    scratch_bytes: int = 0
 
     @property
     def bytes_total(self) -> int:

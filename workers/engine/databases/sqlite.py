@@ -60,7 +60,8 @@ class SQLiteDatabase:
             )
             for name, kind, virtual in names
         )
-        return DatabaseEstimate(sqlite3.sqlite_version, tuple(tables))
+        size = pages * page_bytes
+        return DatabaseEstimate(sqlite3.sqlite_version, tuple(tables), scratch_bytes=size)
 
     @contextlib.contextmanager
     def dump(

@@ -10,10 +10,12 @@ import stat
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workers.engine.errors import EngineError, StopRequested
 from workers.engine.progress import Reporter
+from workers.engine.room import is_full, room_of
 from workers.engine.sources import ByteSource
 from workers.engine.stores import local_listing, local_probe
 from workers.engine.stores.base import Capabilities, Checkpoint, StoredObject, UnfinishedUpload
@@ -30,6 +32,7 @@ from workers.engine.stores.local_files import (
 from workers.engine.throttle import Throttle
 
 SIDECAR_BYTES = 1 << 16
+NO_ROOM_HINT = "Free some space, keep fewer backups, or use a larger disk."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,11 @@ class LocalStore:
                 copy.read_back(sha256, reporter)
                 _put_in_place(folder, copy, name, source.size, kept)
                 modified_at = _moment(copy.status())
-            except (StopRequested, EngineError, OSError):
+            except (StopRequested, EngineError, OSError) as error:
                 # Not on `Fenced` or the end of the process: the next attempt goes on from it.
                 copy.discard()
+                if is_full(error):
+                    raise self._full(source.size) from error
                 raise
             finally:
                 copy.close()
@@ -190,10 +195,23 @@ class LocalStore:
         if wanted > free:
             raise EngineError(
                 f"{self.root} has {free:,} bytes free, but {wanted:,} are needed.",
-                hint="Free some space, keep fewer backups, or use a larger disk.",
+                hint=NO_ROOM_HINT,
                 permanent=True,
                 code="no_room",
             )
+
+    def _full(self, wanted: int) -> EngineError:
+        try:
+            numbers = f" ({room_of(Path(self.root))})"
+        except OSError:
+            numbers = ""
+        return EngineError(
+            f"The storage's disk became full while a bundle of {wanted:,} bytes was stored in "
+            f"{self.root}{numbers}.",
+            hint=f"The unfinished copy is removed. {NO_ROOM_HINT}",
+            permanent=True,
+            code="no_room",
+        )
 
     def _remove_empty(self, folders: Sequence[str]) -> None:
         while folders:
