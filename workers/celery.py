@@ -9,6 +9,3 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
 app = Celery("holdfast")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["workers"])
-
-# By name, for it needs Django's models, which are not loaded yet when this module is.
-app.steps["worker"].add("workers.agent:Agent")

@@ -25,6 +25,7 @@ from backups.queries.visibility import (
 from backups.queries.work import (
     RunningAttempt,
     keys_in_use,
+    oldest_active_job,
     owners_of,
     running_attempts,
     storages_used_by,
@@ -49,6 +50,7 @@ __all__ = [
     "nodes_visible_to",
     "nodes_with_live_workers",
     "nodes_with_standing",
+    "oldest_active_job",
     "owners_of",
     "running_attempts",
     "sites_visible_to",

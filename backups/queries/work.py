@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import QuerySet
 
@@ -51,6 +52,12 @@ def keys_in_use(node_id: int) -> set[str]:
         state=StageState.COMPLETED,
     )
     return {str(outputs["key"]) for outputs in sealed.values_list("outputs", flat=True)}
+
+
+def oldest_active_job(node_id: int) -> datetime | None:
+    """Return when the oldest of the node's active jobs was queued, None if there is none."""
+    active = Job.objects.filter(node=node_id, state__in=ACTIVE).order_by("queued_at")
+    return active.values_list("queued_at", flat=True).first()
 
 
 def storages_used_by(node_id: int) -> list[Storage]:

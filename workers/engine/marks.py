@@ -37,14 +37,12 @@ class MarkedProcess:
 def marked_processes() -> list[MarkedProcess]:
     """Return every marked process of this user, whoever its parent is by now."""
     found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.uids().real != os.getuid():
-                continue
-            environment = process.environ()
-            if JOB_MARK in environment:
-                attempt = environment.get(ATTEMPT_MARK, "")
-                found.append(MarkedProcess(process, environment[JOB_MARK], attempt))
+    # What cannot be read is None: other users' processes, and those that end just now.
+    for process in psutil.process_iter(["environ", "uids"]):
+        environment, owners = process.info["environ"], process.info["uids"]
+        if environment and owners and owners.real == os.getuid() and JOB_MARK in environment:
+            attempt = environment.get(ATTEMPT_MARK, "")
+            found.append(MarkedProcess(process, environment[JOB_MARK], attempt))
     return found
 
 

@@ -361,11 +361,16 @@ def _cannot_start(program: str, cwd: str | None, error: OSError) -> EngineError:
     return EngineError(message, hint="Look at the node's free memory and its process limits.")
 
 
-def _prepare_child(parent: int, nice: int) -> None:
-    """Ask for SIGKILL when the parent dies, leave if it already has; let TERM reach the child."""
+def die_with_parent(parent: int) -> None:
+    """Ask for SIGKILL when the thread of `parent` that forked us ends; leave if it already has."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def _prepare_child(parent: int, nice: int) -> None:
+    """Have the child die with its parent; let TERM reach it."""
+    die_with_parent(parent)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if nice:
         os.nice(nice)

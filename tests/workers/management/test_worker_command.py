@@ -5,18 +5,17 @@ from __future__ import annotations
 import io
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from backups.actions.nodes import add_node
-from backups.models import Node
 from tests.servers import wait_until
 from tests.servers.cluster import Cluster, running_cluster
 from tests.servers.redis import RedisServer
 from tests.workers.stages.pipeline import make_sqlite_site
-from workers.management.commands.worker import prepare_spool
+from workers.agent.identity import SpoolRefused, prepare_spool
 
 
 @pytest.mark.django_db
@@ -26,17 +25,18 @@ def test_error_says_how_to_add_it_when_the_node_is_unknown() -> None:
 
 
 @pytest.mark.django_db
-def test_worker_is_refused_when_its_node_is_disabled() -> None:
-    add_node(name="web-07", allowed_roots=["/srv"])
-    Node.objects.update(is_enabled=False)
-    with pytest.raises(CommandError, match="disabled"):
-        call_command("worker", "--node", "web-07", stdout=io.StringIO())
+def test_error_says_what_to_set_when_no_node_is_named(settings: Any) -> None:
+    settings.HOLDFAST_NODE = ""
+    with pytest.raises(CommandError, match="HOLDFAST_NODE") as refused:
+        call_command("worker", "--node", "", stdout=io.StringIO())
+    assert refused.value.returncode == 78
 
 
 def test_error_names_the_variable_when_the_spool_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CommandError, match="HOLDFAST_SPOOL_DIRECTORY"):
+    with pytest.raises(SpoolRefused) as refused:
         prepare_spool(tmp_path / "file" / "spool")
+    assert "HOLDFAST_SPOOL_DIRECTORY" in refused.value.sentences()
 
 
 def test_spool_is_for_its_user_alone_when_it_is_made(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_spool_is_for_its_user_alone_when_it_is_made(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_node_goes_online_and_offline_with_its_worker(sqlite_cluster: Cluster) -> None:
     def standing() -> str:
-        return sqlite_cluster.manage("node", "list").stdout.split()[1]
+        return sqlite_cluster.manage("node", "list").stdout.splitlines()[1].split()[1]
 
     for name, daemon in sqlite_cluster.daemons.items():
         if "worker" in name:

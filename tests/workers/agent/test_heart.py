@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.agent import read_host
+from workers.agent.heart import read_host
 
 
 def test_reading_holds_three_shares_when_all_is_well(

@@ -1,0 +1,55 @@
+"""The heartbeat: that the worker lives, and how its host is."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import psutil
+from django.conf import settings
+
+from backups.actions import nodes
+from workers.agent.post import Post
+from workers.engine.versions import tool_versions
+
+logger = logging.getLogger(__name__)
+
+
+def beat(post: Post, processes: int) -> bool:
+    """Write one heartbeat; False if another host works as this node by now."""
+    return nodes.record_heartbeat(
+        node_id=post.node_id,
+        worker=post.worker,
+        hostname=post.hostname,
+        process_id=post.process_id,
+        concurrency=processes,
+        reading=read_host(),
+        versions=tool_versions(),
+        identity=post.identity,
+    )
+
+
+def read_host() -> nodes.HostReading:
+    """Return how busy and how full this host is; the disk is the spool's."""
+    percent, free = _disk(Path(settings.HOLDFAST_SPOOL_DIRECTORY))
+    return nodes.HostReading(
+        cpu_percent=psutil.cpu_percent(),
+        memory_percent=psutil.virtual_memory().percent,
+        disk_percent=percent,
+        disk_free_bytes=free,
+        load_average=os.getloadavg()[0],
+    )
+
+
+def _disk(spool: Path) -> tuple[float | None, int | None]:
+    """Return how full the spool's disk is; None if it does not answer, which is no reason to die.
+
+    A worker with a broken disk must stay on the panel's list: its jobs fail there, and say why.
+    """
+    try:
+        usage = psutil.disk_usage(str(spool if spool.exists() else "/"))
+    except OSError as error:
+        logger.warning("the spool %s cannot be read: %s", spool, error.strerror)
+        return None, None
+    return float(usage.percent), usage.free

@@ -1,0 +1,155 @@
+"""Removes what jobs that ended left on this host and in their storages."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+from backups.actions import leftovers
+from backups.actions.leftovers import CleanupReport, Leftover
+from workers.agent import presence, tidying
+from workers.agent.folders import remove_for_good
+from workers.agent.post import Post
+from workers.engine import marks
+from workers.engine.errors import EngineError
+from workers.remains import remove_from_storage
+
+logger = logging.getLogger(__name__)
+
+# Storages that hang take minutes; as many of them at once as there are threads for.
+_STORAGE_THREADS = 4
+_RETRY_SECONDS = 60.0
+
+
+class Janitor:
+    """One of a host's workers cleans up, whoever takes the spool's lock first.
+
+    What is on the host is removed at once in one thread, however large. What is in a storage is
+    removed in a thread of its own, since a storage may hang; where that fails it is tried again
+    a minute later, for as long as it takes.
+    """
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._lock: presence.Lock | None = None
+        self._found: list[Leftover] = []
+        self._news = threading.Event()
+        self._next_tidying = 0.0
+        self._uploads: threading.Thread | None = None
+        self._calls = StorageCalls()
+
+    def start(self) -> None:
+        """Begin, in a thread that is abandoned when the agent ends."""
+        threading.Thread(target=self._run, name="janitor", daemon=True).start()
+
+    def clean(self, found: list[Leftover]) -> None:
+        """Have these removed soon; returns at once."""
+        self._found = found
+        self._news.set()
+
+    def _run(self) -> None:
+        while True:
+            # Without news the database is away, and nobody could be told what was removed.
+            self._news.wait()
+            self._news.clear()
+            if self._is_ours():
+                self._guarded(self._remove_leftovers)
+                self._guarded(self._tidy_up)
+                connection.close()
+
+    def _is_ours(self) -> bool:
+        if self._lock is None:
+            self._lock = presence.janitor_lock(self._post.spool)
+        return self._lock is not None
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            logger.warning("cleaning up failed and is tried again", exc_info=True)
+
+    def _remove_leftovers(self) -> None:
+        for leftover in self._found:
+            if not self._calls.is_waiting_for(leftover.job_id):
+                self._remove(leftover)
+
+    def _remove(self, leftover: Leftover) -> None:
+        report, is_clean = remove_from_host(leftover, self._post.spool)
+        if not leftover.object_key:
+            leftovers.record_cleanup(leftover, report, done=is_clean)
+            return
+        if report != CleanupReport():
+            # Whoever waits for the evidence does not wait for a storage.
+            leftovers.record_cleanup(leftover, report, done=False)
+        self._calls.begin(leftover, is_clean=is_clean)
+
+    def _tidy_up(self) -> None:
+        """Now and then, and first of all: look for what no row tells of."""
+        if time.monotonic() < self._next_tidying:
+            return
+        self._next_tidying = time.monotonic() + settings.HOLDFAST_TIDY_SECONDS
+        tidying.tidy_host(self._post)
+        if self._uploads is None or not self._uploads.is_alive():
+            self._uploads = threading.Thread(
+                target=tidying.tidy_storages, args=(self._post,), name="uploads", daemon=True
+            )
+            self._uploads.start()
+
+
+class StorageCalls:
+    """Removals from storages that run now, and those that failed and wait for their next turn."""
+
+    def __init__(self) -> None:
+        self._running: set[uuid.UUID] = set()
+        self._not_before: dict[uuid.UUID, float] = {}
+
+    def is_waiting_for(self, job_id: uuid.UUID) -> bool:
+        """Return whether there is nothing to do for that job now."""
+        return job_id in self._running or time.monotonic() < self._not_before.get(job_id, 0.0)
+
+    def begin(self, leftover: Leftover, *, is_clean: bool) -> None:
+        """Remove what is in the storage and record it; `is_clean` is how the host is.
+
+        While too many hang already, it is left to the next time.
+        """
+        if len(self._running) >= _STORAGE_THREADS:
+            return
+        self._running.add(leftover.job_id)
+        threading.Thread(
+            target=self._call, args=(leftover, is_clean), name="storage", daemon=True
+        ).start()
+
+    def _call(self, leftover: Leftover, is_clean: bool) -> None:
+        try:
+            report = remove_from_storage(leftover)
+            leftovers.record_cleanup(leftover, report, done=is_clean)
+            self._not_before.pop(leftover.job_id, None)
+        except Exception as error:
+            why = error.sentences() if isinstance(error, EngineError) else error
+            logger.warning("job %s: not removed from its storage yet: %s", leftover.job_id, why)
+            self._not_before[leftover.job_id] = time.monotonic() + _RETRY_SECONDS
+        finally:
+            connection.close()
+            self._running.discard(leftover.job_id)
+
+
+def remove_from_host(leftover: Leftover, spool: Path) -> tuple[CleanupReport, bool]:
+    """Kill what still runs for a job that ended, remove its folder; whether all of it is gone."""
+    killed = marks.kill_groups(
+        one for one in marks.marked_processes() if one.job == str(leftover.job_id)
+    )
+    if not leftover.folder_name:
+        return CleanupReport(processes_killed=killed), True
+    folder = spool / leftover.folder_name
+    was_there = folder.exists()
+    freed = remove_for_good(folder)
+    is_gone = not folder.exists()
+    removed = int(was_there and is_gone)
+    return CleanupReport(removed, freed, killed), is_gone
