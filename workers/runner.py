@@ -23,6 +23,7 @@ from backups.registry import STAGES
 from backups.states import JobState, StageState
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError, Fenced, StopRequested
+from workers.engine.priority import run_giving_way
 from workers.engine.process import mark_children
 from workers.engine.room import disk_full, folder_that_filled, is_full
 from workers.engine.throttle import SharedThrottle
@@ -86,9 +87,23 @@ def _work(attempt: Attempt, keeper: LeaseKeeper) -> StageResult:
     context = _context(attempt, job, previous_facts, keeper)
     # Reopened when needed: a connection that idles through a long stage may be dead by then.
     connection.close()
-    result: StageResult = STAGES[attempt.stage_name].load()(context)
+    result = run_giving_way(
+        partial(_run, attempt.stage_name, context),
+        nice=job.node.nice,
+        io_class=job.node.io_class,
+        refused=partial(logger.warning, "job %s: %s", attempt.job_id),
+    )
     keeper.check()
     return result
+
+
+def _run(stage_name: str, context: StageContext) -> StageResult:
+    try:
+        result: StageResult = STAGES[stage_name].load()(context)
+        return result
+    finally:
+        # Each thread has connections of its own, and this one ends here.
+        connection.close()
 
 
 def _load(attempt: Attempt) -> Job:
