@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import ConnectionHandler
 from django.utils.module_loading import import_string
@@ -17,6 +17,8 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from backups.models import Node
+
+RECEIVED = "received"
 
 
 def problems_with(variables: Mapping[str, str], node: str, roots: Sequence[str]) -> list[str]:
@@ -35,19 +37,21 @@ def problems_with(variables: Mapping[str, str], node: str, roots: Sequence[str])
 
 
 def _of_database(config: dict[str, Any], node: str) -> Iterator[str]:
-    connection = ConnectionHandler({"default": config})["default"]
+    # This process's own database may be another one, or none: the received one has another name.
+    connections.settings[RECEIVED] = ConnectionHandler({"default": config}).settings["default"]
     try:
-        yield from _of_schema(connection, node)
+        yield from _of_schema(node)
     except DatabaseError as error:
         # Drivers add a number, and some a hint on lines of its own.
         said = " ".join(str(error.args[-1] if error.args else error).split())
         yield f"The panel's database cannot be used from here: {said}"
     finally:
-        connection.close()
+        connections[RECEIVED].close()
+        del connections[RECEIVED], connections.settings[RECEIVED]
 
 
-def _of_schema(connection: BaseDatabaseWrapper, node: str) -> Iterator[str]:
-    executor = MigrationExecutor(connection)
+def _of_schema(node: str) -> Iterator[str]:
+    executor = MigrationExecutor(connections[RECEIVED])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         yield (
             "The panel's database is older than this host's Holdfast: install the same version on "
@@ -57,15 +61,11 @@ def _of_schema(connection: BaseDatabaseWrapper, node: str) -> Iterator[str]:
     ours = {key for key in executor.loader.applied_migrations if key[0] == Node._meta.app_label}
     if not ours <= executor.loader.disk_migrations.keys():
         yield "The panel's database is newer than this host's Holdfast: install the same version."
-        return
-    with connection.cursor() as cursor:
-        table = connection.ops.quote_name(Node._meta.db_table)
-        cursor.execute(f"SELECT COUNT(*) FROM {table} WHERE name = %s", [node])  # noqa: S608
-        if not cursor.fetchone()[0]:
-            yield (
-                f"The database that nodes are given knows no node {node}: on the panel, "
-                "HOLDFAST_NODE_DATABASE_URL names another one than HOLDFAST_DATABASE_URL."
-            )
+    elif not Node.objects.using(RECEIVED).filter(name=node).exists():
+        yield (
+            f"The database that nodes are given knows no node {node}: on the panel, "
+            "HOLDFAST_NODE_DATABASE_URL names another one than HOLDFAST_DATABASE_URL."
+        )
 
 
 def _of_broker(url: str) -> Iterator[str]:

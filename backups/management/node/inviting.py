@@ -22,7 +22,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         action="append",
         help="make the node where there is none, with its sites below this; may be repeated",
     )
-    parser.epilog = "With -v 0 the token alone is printed, for scripts."
+    parser.add_argument("--quiet", action="store_true", help="print the token alone, for scripts")
 
 
 def _hours(text: str) -> float:
@@ -41,7 +41,7 @@ def _token(options: Options, write: Write) -> None:
     except DomainError as error:
         raise CommandError(error.message) from error
     write(invitation.token)
-    if options["verbosity"]:
+    if not options["quiet"]:
         panel = settings.HOLDFAST_PANEL_URL or "https://address.of.this.panel"
         write(
             f"\nThis lets one host join as {node.name}, once, until "
