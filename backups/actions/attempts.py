@@ -19,6 +19,7 @@ from django.db.models.functions import Coalesce, Greatest, Now
 
 from backups import queries
 from backups.actions.admission import give_out_soon
+from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.endings import MAX_ATTEMPTS, end_job, fail_job, requeue
 from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
@@ -75,6 +76,7 @@ class Progress:
     detail: str = ""
 
 
+@again_after_deadlock
 def claim_stage(
     *, job_id: str, epoch: int, stage_name: str, worker: str, process_id: int | None = None
 ) -> Attempt | None:
@@ -178,6 +180,7 @@ def save_checkpoint(attempt: Attempt, checkpoint: Mapping[str, Any]) -> bool:
     return True
 
 
+@again_after_deadlock
 def finish_stage(
     attempt: Attempt,
     *,
@@ -260,6 +263,7 @@ def _record_backup(job: Job, warnings: Sequence[str]) -> None:
     record(job.pk, epoch=job.epoch, kind="completed", message=words)
 
 
+@again_after_deadlock
 def fail_stage(
     attempt: Attempt,
     *,

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from backups import dispatch, queries
 from backups.actions.attempts import reserve_key
+from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.endings import end_job, has_left_something
 from backups.actions.jobs import begin_job
 from backups.actions.leftovers import CleanupReport
@@ -53,6 +54,7 @@ def stop_backup(*, site: Site, requested_by: Person | None) -> Job:
     return stop_job(job=job, requested_by=requested_by)
 
 
+@again_after_deadlock
 def stop_job(*, job: Job, requested_by: Person | None) -> Job:
     """Stop a job: at once if no stage of it runs, else as soon as its attempt has ended itself.
 
@@ -81,6 +83,7 @@ def _stop(job: Job) -> None:
         move(running, JobState.STOPPING, stop_requested_at=Now())
 
 
+@again_after_deadlock
 def reset_backup(*, site: Site, requested_by: Person | None) -> Reset:
     """Give up the site's active job, whatever it is doing, so that a new one can start at once.
 
@@ -89,7 +92,7 @@ def reset_backup(*, site: Site, requested_by: Person | None) -> Reset:
     to reset, the newest job only no longer shows: the site reads idle.
     """
     with transaction.atomic():
-        job = Job.objects.filter(active_site=site).select_for_update().first()
+        job = _locked_active_job(site)
         if job is None:
             newest = (
                 Job.objects.filter(site=site)
@@ -120,6 +123,17 @@ def reset_backup(*, site: Site, requested_by: Person | None) -> Reset:
     return Reset(job.pk, revoked)
 
 
+def _locked_active_job(site: Site) -> Job | None:
+    """Lock the site's active job and return it, None if there is none.
+
+    By its key, as everybody who writes to it does: InnoDB locks the row of another index first
+    when it finds it by that, and two who lock in different orders wait for each other for ever.
+    """
+    key = Job.objects.filter(active_site=site).values_list("pk", flat=True).first()
+    job = None if key is None else Job.objects.select_for_update().get(pk=key)
+    return job if job is not None and job.is_active else None
+
+
 def wait_for_cleanup(job_id: uuid.UUID) -> Cleanup:
     """Return what the node removed of a job that ended, waiting for it for a bounded time.
 
@@ -137,6 +151,7 @@ def wait_for_cleanup(job_id: uuid.UUID) -> Cleanup:
         time.sleep(POLL_SECONDS)
 
 
+@again_after_deadlock
 def retry_job(*, job: Job, requested_by: Person | None, intact_stages: Collection[str] = ()) -> Job:
     """Begin a new job that goes on where `job` failed, if its work is still there.
 

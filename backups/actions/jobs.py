@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from backups.actions.admission import give_out_soon
+from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.room import WRITING_STAGES, expected_bytes, require_room
 from backups.actions.transitions import record
 from backups.errors import BackupAlreadyRunningError, NodeDisabledError, StorageMissingError
@@ -32,6 +33,7 @@ def start_backup(*, site: Site, requested_by: Person | None = None, trigger: str
     )
 
 
+@again_after_deadlock
 def begin_job(
     *,
     site: Site,

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.transitions import record
 from backups.models import BackupStatus, Job, Stage
 from backups.states import ACTIVE, TERMINAL, StageState
@@ -65,6 +66,7 @@ def wanted_folders(node_id: int) -> set[str]:
     return {job.folder_name for job in Job.objects.filter(wanted, node=node_id)}
 
 
+@again_after_deadlock
 def record_cleanup(leftover: Leftover, report: CleanupReport, *, done: bool = True) -> None:
     """Note what was removed of a job; unless `done`, there is more to remove later."""
     with transaction.atomic():

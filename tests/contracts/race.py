@@ -5,6 +5,7 @@ Prints one line with what this process won. They begin together, when a file app
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,8 +15,8 @@ import django
 
 def main(what: str, barrier: Path, job_or_site: str) -> None:
     django.setup()
-    from backups.actions import attempts, jobs
-    from backups.errors import BackupAlreadyRunningError
+    from backups.actions import attempts, control, jobs, leadership
+    from backups.errors import BackupAlreadyRunningError, JobNotActiveError
     from backups.models import Job, Site
 
     def claim() -> bool:
@@ -35,15 +36,52 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
         job = Job.objects.get(pk=job_or_site)
         stage = job.stages.get(name="create_bundle")
         attempt = attempts.Attempt(
-            job.pk, job.epoch, job.token, stage.pk, stage.name, stage.position, 5
+            job.pk, job.epoch, job.token, stage.pk, stage.name, stage.position, 5, job.folder_name
         )
         return str(attempts.reserve_object_key(attempt))
 
+    def lead() -> bool:
+        return leadership.lead(name=job_or_site, holder=f"racer {os.getpid()}", seconds=60)
+
+    def reset() -> bool:
+        site = Job.objects.get(pk=job_or_site).site
+        return control.reset_backup(site=site, requested_by=None).job_id is not None
+
+    def stop() -> bool:
+        try:
+            control.stop_job(job=Job.objects.get(pk=job_or_site), requested_by=None)
+        except JobNotActiveError:
+            return False
+        return True
+
+    def finish() -> bool:
+        """Complete the job, whose token was read before the start."""
+        progress = attempts.Progress()
+        return attempts.finish_stage(
+            last_attempt, outputs={}, detail="", warnings=[], progress=progress
+        )
+
+    if what == "finish":
+        job = Job.objects.get(pk=job_or_site)
+        last = job.stages.get(name="cleanup")
+        assert job.token is not None
+        last_attempt = attempts.Attempt(
+            job.pk, job.epoch, job.token, last.pk, last.name, last.position, 5, job.folder_name
+        )
     Site.objects.count()  # connects before the start
     print("ready", flush=True)
     while not barrier.exists():
         time.sleep(0.001)
-    print({"claim": claim, "start": start, "reserve": reserve}[what](), flush=True)
+    todo = {
+        "claim": claim,
+        "start": start,
+        "reserve": reserve,
+        "lead": lead,
+        "reset": reset,
+        "stop": stop,
+        "finish": finish,
+    }
+    print(todo[what](), flush=True)
 
 
 if __name__ == "__main__":

@@ -42,20 +42,26 @@ def make_rows(cluster: Cluster, *, with_job: bool) -> tuple[str, str]:
     return site, job
 
 
-def race(cluster: Cluster, what: str, subject: str) -> list[str]:
-    """Let several processes do one thing at the same moment; return what each printed."""
+def race(cluster: Cluster, what: str | list[str], subject: str) -> list[str]:
+    """Let several processes do one thing, or one each, at the same moment; return their answers."""
+    each = [what] * RACERS if isinstance(what, str) else what
     barrier = cluster.directory / f"go-{next(NUMBERS)}"
     environment = {**os.environ, **cluster.environment, "DJANGO_SETTINGS_MODULE": "panel.settings"}
-    argv = [sys.executable, "-m", "tests.contracts.race", what, str(barrier), subject]
     racers = [
-        subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(RACERS)
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.contracts.race", one, str(barrier), subject],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for one in each
     ]
     for racer in racers:
         assert racer.stdout.readline() == "ready\n"
     barrier.touch()
     said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
-    assert [racer.returncode for racer in racers] == [0] * RACERS
+    assert [racer.returncode for racer in racers] == [0] * len(each)
     return said
 
 
@@ -81,6 +87,44 @@ def test_every_key_is_another_when_many_are_reserved_at_once(cluster: Cluster) -
     keys = race(cluster, "reserve", job)
     assert len(set(keys)) == RACERS
     assert all(key.endswith(".tar.zst") for key in keys)
+
+
+def test_exactly_one_leads_when_many_want_to(cluster: Cluster) -> None:
+    name = f"coordinator-{next(NUMBERS)}"
+    assert sorted(race(cluster, "lead", name)) == ["False"] * (RACERS - 1) + ["True"]
+
+
+LAST_STAGE = """
+from backups.actions import attempts
+from backups.models import Job
+outputs = {{"key": "n/s/x.tar.zst", "size": 1, "verified_by": "md5", "sha256": "", "facts": {{}},
+           "suspicions": []}}
+for name in ("backup_db", "backup_files", "create_bundle", "upload_remote"):
+    attempt = attempts.claim_stage(job_id={job!r}, epoch=1, stage_name=name, worker="w@h")
+    attempts.finish_stage(
+        attempt, outputs=outputs, detail="", warnings=[], progress=attempts.Progress()
+    )
+attempts.claim_stage(job_id={job!r}, epoch=1, stage_name="cleanup", worker="w@h")
+"""
+ENDED = """
+from backups.models import Job
+job = Job.objects.get(pk={job!r})
+success = job.site.backups.filter(status="SUCCESS").count()
+print(job.state, job.active_site_id, job.epoch, success)
+"""
+
+
+def test_one_ending_wins_when_stop_reset_and_the_last_write_come_at_once(cluster: Cluster) -> None:
+    """However it ends, the site is free, and a backup counts only if the job completed."""
+    for _ in range(2):
+        _, job = make_rows(cluster, with_job=True)
+        cluster.manage("shell", "--verbosity", "0", "-c", LAST_STAGE.format(job=job))
+        what = ["reset", "reset", "stop", "stop", "finish"]
+        first, second, *_stops, finished = race(cluster, what, job)
+        said = cluster.manage("shell", "--verbosity", "0", "-c", ENDED.format(job=job)).stdout
+        won = ["completed", "None", "1", "1"] if finished == "True" else ["reset", "None", "2", "0"]
+        assert said.split() == won
+        assert [first, second].count("True") == (finished != "True")
 
 
 def test_lost_lease_is_seen_by_the_databases_own_clock(cluster: Cluster) -> None:
