@@ -82,6 +82,7 @@ QUERIES: dict[str, str] = {
     "inspect_site": "workers.answers:inspect_site",
     "test_storage": "workers.answers:test_storage",
     "delete_object": "workers.answers:delete_object",
+    "work_state": "workers.answers:work_state",
 }
 
 

@@ -7,8 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from backups.actions import storages
-from backups.models import Storage
+from backups.models import Job, Stage, Storage
+from backups.states import StageState
 from workers.engine.databases import open_database
 from workers.engine.errors import EngineError
 from workers.engine.scan import ScanReport
@@ -76,6 +79,32 @@ def delete_object(storage_id: int, key: str) -> dict[str, Any]:
     """Delete a bundle from its storage; confirmed before this returns."""
     storage = Storage.objects.get(pk=storage_id)
     return {"deleted": open_store(storage.type, storage.full_config()).delete(key)}
+
+
+def work_state(job_id: str) -> dict[str, Any]:
+    """Return which finished stages of a job still have their work in the spool, as they left it.
+
+    By the sizes that were recorded: sealing decodes, and storing hashes, every byte again.
+    """
+    job = Job.objects.prefetch_related("stages").get(pk=job_id)
+    folder = Path(settings.HOLDFAST_SPOOL_DIRECTORY) / job.folder_name
+    done = job.stages.filter(state=StageState.COMPLETED)
+    return {"intact": [stage.name for stage in done if _is_intact(stage, folder)]}
+
+
+def _is_intact(stage: Stage, folder: Path) -> bool:
+    outputs = stage.outputs
+    if "parts" in outputs:
+        names, size = outputs["parts"], outputs["size"]
+    else:
+        # A stage that had nothing to write left no folder on purpose.
+        names = [outputs["directory"]] if outputs.get("directory") else []
+        size = outputs.get("segment", outputs.get("facts", {})).get("segment_size", 0)
+    try:
+        found = sum((folder / name / "segment").stat().st_size for name in names)
+    except OSError:
+        return False
+    return found == int(size)
 
 
 def _brief(inspection: SiteInspection) -> dict[str, Any]:
