@@ -4,7 +4,8 @@ Every service gets the command, the environment and the health check that its fi
 Dockerfile) gives it, and is started when what it depends on is as far as the file asks. Only what
 a container would have of its own is put in the place of what it would see inside:
 
-- `service:port` and a server's own port become a free port of the loopback interface;
+- `service:port`, a server's own port and a published one become a free port of the loopback
+  interface;
 - the paths of secrets become those of the files that the Compose file names, and the paths of
   volumes folders of this test;
 - the images of Redis and MariaDB become the programs that are installed here, and the entry point
@@ -81,6 +82,10 @@ class PlainHost:
         """Put this host's addresses and paths into a text that was written for a container."""
         for name, port in PORTS.items():
             text = text.replace(f"{name}:{port}", f"127.0.0.1:{self.ports[name]}")
+        for other in self.composition.services.values():
+            for published in other.raw.get("ports", []):
+                outside = published.rpartition(":")[0]
+                text = text.replace(outside, f"127.0.0.1:{self.ports[other.name]}")
         if own := PORTS.get(service.name):
             text = re.sub(rf"^port {own}$", f"port {own}\nbind 127.0.0.1", text, flags=re.MULTILINE)
             text = re.sub(rf"\b{own}\b", str(self.ports[service.name]), text)
