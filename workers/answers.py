@@ -101,10 +101,10 @@ def _is_intact(stage: Stage, folder: Path) -> bool:
         names = [outputs["directory"]] if outputs.get("directory") else []
         size = outputs.get("segment", outputs.get("facts", {})).get("segment_size", 0)
     try:
-        found = sum((folder / name / "segment").stat().st_size for name in names)
+        found: int = sum((folder / name / "segment").stat().st_size for name in names)
     except OSError:
         return False
-    return found == int(size)
+    return bool(found == size)
 
 
 def _brief(inspection: SiteInspection) -> dict[str, Any]:
