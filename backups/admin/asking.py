@@ -57,12 +57,11 @@ def do_each(
 ) -> None:
     """Do it to each row and show the sentence that `act` returns.
 
-    What is refused is said, and holds back nothing else.
+    What is refused is said, with the row's name, and holds back nothing else.
     """
     for row in rows:
         try:
             page.message_user(request, act(row), messages.SUCCESS)
-        except DomainError as error:
-            page.message_user(request, error.message, messages.WARNING)
-        except ValidationError as error:
-            page.message_user(request, f"{row}: {' '.join(error.messages)}", messages.WARNING)
+        except (DomainError, ValidationError) as error:
+            sentences = error.messages if isinstance(error, ValidationError) else [error.message]
+            page.message_user(request, f"Not {row}: {' '.join(sentences)}", messages.WARNING)

@@ -95,10 +95,12 @@ class JobAdmin(ReadOnlyAdmin):
 
         def act(job: Job) -> str:
             operations.require_newest(job)
-            revoked = control.reset_backup(site=job.site, requested_by=user).revoked
+            done = control.reset_backup(site=job.site, requested_by=user)
+            if done.job_id is None:
+                return f"Backup status reset to idle for {job.site.name}; nothing was running"
             return (
-                f"Backup status reset to idle for {job.site.name}, {len(revoked)} tasks revoked; "
-                "what is removed on the node is told in the job's log"
+                f"Backup status reset to idle for {job.site.name}, {len(done.revoked)} tasks "
+                "revoked; what is removed on the node is told in the job's log"
             )
 
         managed = queryset.filter(site__node__in=nodes_visible_to(user))

@@ -52,7 +52,7 @@ class WorkerInline(ReadOnlyInline):
 class NodeAdmin(DomainAdmin):
     """See the module."""
 
-    list_display = ("name", "label", "is_online", "is_enabled", "is_draining", "slots", "active",
+    list_display = ("name", "label", "is_online", "is_enabled", "draining", "slots", "active",
                     "queued", "disk_free", "load_average", "last_seen_at")  # fmt: skip
     list_filter = ("is_enabled", "is_draining")
     search_fields = ("name", "label", "hostname")
@@ -93,6 +93,10 @@ class NodeAdmin(DomainAdmin):
     def is_online(self, node: Any) -> bool:  # noqa: ANN401
         return bool(node.is_online)
 
+    @admin.display(ordering="is_draining")
+    def draining(self, node: Node) -> str:
+        return "draining" if node.is_draining else ""
+
     @admin.display(description="active jobs", ordering="active_jobs")
     def active(self, node: Any) -> int:  # noqa: ANN401
         return int(node.active_jobs)
@@ -101,7 +105,7 @@ class NodeAdmin(DomainAdmin):
     def queued(self, node: Any) -> int:  # noqa: ANN401
         return int(node.queued_jobs)
 
-    @admin.display(description="free in the spool", ordering="disk_free_bytes")
+    @admin.display(description="disk free", ordering="disk_free_bytes")
     def disk_free(self, node: Node) -> str:
         return "-" if node.disk_free_bytes is None else filesizeformat(node.disk_free_bytes)
 

@@ -56,7 +56,7 @@ def test_job_is_stopped_and_whoever_did_it_is_named(
     said = run(staff, Job, "stop", *Job.objects.all(), confirmed="yes")
     assert "Backup stop requested for example.com" in said
     # What is refused is said, and holds back nothing else.
-    assert "This backup of other.org has ended already." in said
+    assert f"Not backup {ended.pk}: This backup of other.org has ended already." in said
     job = Job.objects.exclude(pk=ended.pk).get()
     asked = job.events.get(kind="stop_requested")
     assert asked.message == "Stop requested by super@example.com"
