@@ -23,7 +23,7 @@ class SmallDisk:
     def __init__(self, path: Path, keep_free: int | None = None) -> None:
         self.path = path
         self._ballast = path / ".ballast"
-        if keep_free is not None:
+        if keep_free is not None and keep_free < self.free:
             self.leave(keep_free)
 
     @property
@@ -31,6 +31,12 @@ class SmallDisk:
         """The bytes that can still be written."""
         found = os.statvfs(self.path)
         return found.f_bavail * found.f_frsize
+
+    @property
+    def size_said(self) -> str:
+        """The disk's size as errors give it."""
+        found = os.statvfs(self.path)
+        return f"{found.f_blocks * found.f_frsize / MEBIBYTE:,.1f} MB in all"
 
     @property
     def used_by_tests(self) -> list[str]:

@@ -41,11 +41,11 @@ def read_tree(tree: Path, out: Path, readers: int | None = None) -> None:
     write_tree(out, [root], excludes=Excludes(), reporter=SilentReporter(), readers=readers)
 
 
-def assert_says_disk_full(error: EngineError, disk: SmallDisk, size: str) -> None:
+def assert_says_disk_full(error: EngineError, disk: SmallDisk) -> None:
     assert (error.code, error.permanent) == ("disk_full", True)
     assert f"The disk of {disk.path}" in error.message
     assert "is full" in error.message
-    assert f"{size} in all" in error.message
+    assert disk.size_said in error.message
     assert "Free some room on the node" in error.hint
 
 
@@ -56,7 +56,7 @@ def test_numbers_are_said_when_something_would_not_fit(small_disk: MakeDisk) -> 
         room.require_room(disk.path, 3 * MEBIBYTE + 1, reserve=MEBIBYTE, purpose="the files")
     error = caught.value
     assert (error.code, error.permanent) == ("not_enough_space", True)
-    for said in ("the files", "3.0 MB are needed", "4.0 MB in all", "4.0 MB free", "1.0 MB are"):
+    for said in ("the files", "3.0 MB are needed", disk.size_said, "4.0 MB free", "1.0 MB are"):
         assert said in error.message
     assert str(disk.path) in error.message
 
@@ -70,7 +70,7 @@ def test_dump_says_what_is_full_when_it_has_no_room(small_disk: MakeDisk) -> Non
     pieces = (noise(MEBIBYTE, b"%d" % number) for number in range(8))
     with pytest.raises(EngineError) as caught:
         write_dump(disk.path, pieces, modified_at_ns=0, reporter=SilentReporter())
-    assert_says_disk_full(caught.value, disk, "2.0 MB")
+    assert_says_disk_full(caught.value, disk)
 
 
 @pytest.mark.parametrize(("number", "size"), [(400, 16 << 10), (1, 20 * MEBIBYTE)])
@@ -82,7 +82,7 @@ def test_files_say_what_is_full_when_a_reader_has_no_room(
     disk = small_disk(2 * MEBIBYTE)
     with pytest.raises(EngineError) as caught:
         read_tree(tree, disk.path / "out", readers)
-    assert_says_disk_full(caught.value, disk, "2.0 MB")
+    assert_says_disk_full(caught.value, disk)
 
 
 def test_full_disk_is_no_fault_of_a_link_when_links_fill_it(
@@ -96,7 +96,7 @@ def test_full_disk_is_no_fault_of_a_link_when_links_fill_it(
     disk = small_disk(3 * MEBIBYTE)
     with pytest.raises(EngineError) as caught:
         read_tree(tree, disk.path / "out", 1)
-    assert_says_disk_full(caught.value, disk, "3.0 MB")
+    assert_says_disk_full(caught.value, disk)
 
 
 def test_waiting_folders_say_what_is_full_when_they_have_no_room(
@@ -113,7 +113,7 @@ def test_waiting_folders_say_what_is_full_when_they_have_no_room(
     ):
         for number in range(20_000):
             later.add_folder(noise(1000, b"%d" % number))
-    assert_says_disk_full(caught.value, disk, "2.0 MB")
+    assert_says_disk_full(caught.value, disk)
 
 
 def test_seal_says_what_is_full_when_the_manifest_has_no_room(
@@ -126,7 +126,7 @@ def test_seal_says_what_is_full_when_the_manifest_has_no_room(
     disk.leave(100_000)
     with pytest.raises(EngineError) as caught:
         write_seal(disk.path / "sealed", [disk.path / "files"], facts={}, reporter=SilentReporter())
-    assert_says_disk_full(caught.value, disk, "16.0 MB")
+    assert_says_disk_full(caught.value, disk)
     assert (disk.path / "sealed" / "segment").stat().st_size > 0, "not in the middle of it"
 
 
@@ -145,7 +145,7 @@ def test_snapshot_says_what_is_full_when_it_has_no_room(
         database.dump(scratch_directory=str(disk.path), check=lambda: None),
     ):
         pytest.fail("the snapshot cannot be there")
-    assert_says_disk_full(caught.value, disk, "2.0 MB")
+    assert_says_disk_full(caught.value, disk)
     assert disk.used_by_tests == []
 
 
@@ -153,7 +153,7 @@ def test_disk_is_named_when_the_folder_on_it_is_gone(small_disk: MakeDisk) -> No
     disk = small_disk(2 * MEBIBYTE)
     disk.fill()
     error = room.disk_full(disk.path / "job" / "stage")
-    assert "(2.0 MB in all, 0.0 MB free)" in error.message
+    assert f"({disk.size_said}, 0.0 MB free)" in error.message
 
 
 def test_other_errors_pass_when_they_do_not_come_from_writing(tmp_path: Path) -> None:
