@@ -15,8 +15,8 @@ import django
 
 def main(what: str, barrier: Path, job_or_site: str) -> None:
     django.setup()
-    from backups.actions import attempts, control, jobs, leadership
-    from backups.errors import BackupAlreadyRunningError, JobNotActiveError
+    from backups.actions import attempts, control, enrolment, jobs, leadership
+    from backups.errors import BackupAlreadyRunningError, EnrolmentRefusedError, JobNotActiveError
     from backups.models import Job, Site
 
     def claim() -> bool:
@@ -42,6 +42,13 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
 
     def lead() -> bool:
         return leadership.lead(name=job_or_site, holder=f"racer {os.getpid()}", seconds=60)
+
+    def join() -> bool:
+        try:
+            enrolment.enrol_host(token=job_or_site, hostname="racer", address=None)
+        except EnrolmentRefusedError:
+            return False
+        return True
 
     def reset() -> bool:
         site = Job.objects.get(pk=job_or_site).site
@@ -76,6 +83,7 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
         "claim": claim,
         "start": start,
         "reserve": reserve,
+        "join": join,
         "lead": lead,
         "reset": reset,
         "stop": stop,

@@ -29,7 +29,11 @@ print(site.pk, job.pk if job else "")
 def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     # Nobody listens on port 9: what is started here must only be recorded.
     directory = tmp_path_factory.mktemp("cluster")
-    cluster = Cluster(directory, panel_database_url, "redis://127.0.0.1:9/0")
+    nodes_reach = {
+        "HOLDFAST_NODE_DATABASE_URL": "mysql://holdfast@db.example.com/holdfast",
+        "HOLDFAST_NODE_BROKER_URL": "redis://redis.example.com/0",
+    }
+    cluster = Cluster(directory, panel_database_url, "redis://127.0.0.1:9/0", nodes_reach)
     cluster.manage("migrate", "--verbosity", "0")
     return cluster
 
@@ -125,6 +129,13 @@ def test_one_ending_wins_when_stop_reset_and_the_last_write_come_at_once(cluster
         won = ["completed", "None", "1", "1"] if finished == "True" else ["reset", "None", "2", "0"]
         assert said.split() == won
         assert [first, second].count("True") == (finished != "True")
+
+
+def test_exactly_one_host_joins_when_many_have_the_same_token(cluster: Cluster) -> None:
+    name = f"node-{next(NUMBERS)}"
+    made = cluster.manage("node", "token", name, "--root", "/srv", "--quiet")
+    said = race(cluster, "join", made.stdout.strip())
+    assert sorted(said) == ["False"] * (RACERS - 1) + ["True"]
 
 
 def test_lost_lease_is_seen_by_the_databases_own_clock(cluster: Cluster) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from contextlib import suppress
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -26,10 +27,11 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _hours(text: str) -> float:
-    hours = float(text)
-    if not 0 < hours <= enrolment.LONGEST_VALID_HOURS:
-        raise ValueError
-    return hours
+    longest = enrolment.LONGEST_VALID_HOURS
+    with suppress(ValueError):
+        if 0 < float(text) <= longest:
+            return float(text)
+    raise ArgumentTypeError(f"it must be above 0 and not above {longest}")
 
 
 def _token(options: Options, write: Write) -> None:
