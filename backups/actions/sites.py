@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 from django.db import IntegrityError, transaction
 
+from backups.actions.jobs import give_up_kept_work
 from backups.errors import InUseError, InvalidFieldError, SiteExistsError
 from backups.models import BackupStatus, Node, Site
 from backups.registry import FILE_ENGINES
@@ -49,7 +50,10 @@ def create_site(*, node: Node, **fields: Any) -> Site:  # noqa: ANN401
 
 
 def change_site(*, site: Site, **changes: Any) -> Site:  # noqa: ANN401
-    """Change a site. Raises as `create_site`, and `InUseError` for its source during a job."""
+    """Change a site. Raises as `create_site`, and `InUseError` for its source during a job.
+
+    Work of a failed job that came from another source is given up: no retry may go on with it.
+    """
     if "wp_path" in changes:
         changes["wp_path"] = str(PurePosixPath(changes["wp_path"]))
     with transaction.atomic():
@@ -65,6 +69,8 @@ def change_site(*, site: Site, **changes: Any) -> Site:  # noqa: ANN401
             Node.objects.select_for_update().get(pk=locked.node_id)
         _check(locked)
         locked.save()
+        if changed & SOURCE_FIELDS:
+            give_up_kept_work(locked)
     return locked
 
 

@@ -68,6 +68,20 @@ def test_new_job_begins_from_the_beginning_when_the_node_cannot_be_asked(
     assert Job.objects.get(pk=answer.json()["job_id"]).stages_done == 0
 
 
+def test_new_job_does_not_go_on_with_what_came_from_another_source(
+    api: APIClient, site: Site
+) -> None:
+    """A new name or storage changes nothing about what was read; other patterns do."""
+    site_url, old = f"/api/v1/sites/{site.pk}", failed_with_kept_work(site)
+    assert api.patch(site_url, {"name": "renamed.example"}).status_code == 200
+    old.refresh_from_db()
+    assert (old.work_kept_until is None, old.cleanup_pending) == (False, False)
+    assert api.patch(site_url, {"excludes": ["*.log"]}).status_code == 200
+    old.refresh_from_db()
+    assert (old.work_kept_until is None, old.cleanup_pending) == (True, True)
+    assert "nothing of the earlier run is kept" in api.post(url(old)).json()["message"]
+
+
 @pytest.mark.parametrize("state", ["queued", "running", "stopping", "completed", "reset"])
 def test_retry_is_refused_when_the_job_did_not_end_badly(
     api: APIClient, site: Site, state: str
