@@ -119,6 +119,11 @@ class Daemon:
         """What the process ended with, minus the number of a signal; None while it runs."""
         return None if self._popen is None else self._popen.poll()
 
+    @property
+    def exit_status(self) -> int | None:
+        """How the process ended by itself; None while it runs and after it was killed."""
+        return None if self._popen is None else self._popen.poll()
+
     def start(self, ready: Callable[[], object], timeout: float = 60) -> None:
         """Start the process and return once `ready()` is true; its log is in the error if not."""
         assert not self.alive, f"{self.argv[0]} runs already"

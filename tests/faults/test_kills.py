@@ -1,0 +1,74 @@
+"""`kill -9` of each part of a worker, in each of the five stages."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.faults.checks import assert_completed_once
+from tests.faults.rig import LEASE_SECONDS, STAGES, Rig
+from tests.faults.trees import WorkerTree, is_alive
+from tests.servers import wait_until
+
+pytestmark = pytest.mark.slow
+
+# With an agent that lives, nothing waits for the lease.
+AGENT_BOUND = LEASE_SECONDS - 1.0
+# A worker that is started again needs its own time to start besides.
+RESTART_BOUND = LEASE_SECONDS + 6.0
+# Whatever the killed process had started is gone soon after it.
+GONE_SECONDS = 5.0
+
+
+def kill_pool_child(tree: WorkerTree, child: psutil.Process) -> None:
+    child.kill()
+
+
+def kill_master(tree: WorkerTree, child: psutil.Process) -> None:
+    tree.master.kill()
+
+
+def kill_agent(tree: WorkerTree, child: psutil.Process) -> None:
+    tree.agent.kill()
+
+
+def kill_tree(tree: WorkerTree, child: psutil.Process) -> None:
+    tree.kill_all()
+
+
+KILLS: dict[str, Callable[[WorkerTree, psutil.Process], None]] = {
+    "pool_child": kill_pool_child,
+    "master": kill_master,
+    "agent": kill_agent,
+    "tree": kill_tree,
+}
+
+
+@pytest.mark.parametrize("kind", KILLS)
+def test_job_goes_on_from_each_stage_when_its_worker_is_killed_in_it(kind: str, rig: Rig) -> None:
+    job_id = rig.start()
+    took: dict[str, float] = {}
+    for position, stage in enumerate(STAGES):
+        held = rig.hold(job_id, stage)
+        tree, child = rig.worker, psutil.Process(held["process_id"])
+        doomed = tree.everything() if kind != "pool_child" else [child, *child.children(True)]
+        began = time.monotonic()
+        KILLS[kind](tree, child)
+        if kind != "pool_child":
+            tree.wait_for_exit(GONE_SECONDS)
+            rig.end_worker(tree)
+            rig.start_worker(wait=False)
+        bound = AGENT_BOUND if kind == "pool_child" else RESTART_BOUND
+        again = rig.wait_for_claim(held, bound)
+        took[stage] = time.monotonic() - began
+        assert again["epoch"] == held["epoch"] + 1
+        assert again["stages_done"] >= position, "a finished stage is done again"
+        wait_until(lambda: not any(map(is_alive, doomed)), GONE_SECONDS, f"{doomed} are gone")  # noqa: B023
+    assert_completed_once(rig, job_id)
+    seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in took.items())
+    median = statistics.median(took.values())
+    print(f"recovery after kill -9 of {kind}: median {median:.1f} s ({seconds})")
