@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 from workers.engine import room
 from workers.engine.bundle import TreeEstimate
 from workers.stages.context import StageContext
@@ -10,6 +13,9 @@ from workers.stages.context import StageContext
 # value and no upper bound: who has room enough must not be refused, and a disk that is full in the
 # middle all the same fails the stage as clearly.
 TYPICAL_PERCENT = 25
+# An agent looks every two seconds for what ended jobs left.
+WAIT_SECONDS = 10.0
+LOOK_SECONDS = 0.5
 
 
 def compressed(size: int) -> int:
@@ -26,7 +32,27 @@ def require_room(context: StageContext, needed: int, purpose: str, *, is_first: 
     """Raise a permanent `EngineError` (`not_enough_space`) unless `needed` bytes fit the spool.
 
     The reserve counts for the first stage that writes only. Afterwards room is made soonest by
-    going on.
+    going on. Where other jobs have work in the spool, it waits a while: what is left of those that
+    ended is being removed.
     """
     reserve = context.reserve_bytes if is_first else 0
-    room.require_room(context.job_directory.parent, needed, reserve=reserve, purpose=purpose)
+    spool = context.job_directory.parent
+    give_up_at = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            room.require_room(spool, needed, reserve=reserve, purpose=purpose)
+        except room.NotEnoughSpace:
+            if time.monotonic() > give_up_at or not _others(context):
+                raise
+            context.reporter.detail("Waiting for room in the spool")
+            context.reporter.check()
+            time.sleep(LOOK_SECONDS)
+        else:
+            return
+
+
+def _others(context: StageContext) -> list[Path]:
+    """Return the work of other jobs; what is hidden in a spool belongs to its workers."""
+    mine = context.job_directory
+    found = (path for path in mine.parent.glob("[!.]*") if path.is_dir())
+    return [path for path in found if path != mine]
