@@ -59,11 +59,10 @@ def kill_orphans(post: Post) -> int:
     Jobs that this panel does not know are another installation's on the same machine.
     """
     found = [one for one in marks.marked_processes() if one.age_seconds > GRACE_SECONDS]
-    owners = queries.owners_of(post.node_id, {uuid.UUID(one.job) for one in found})
-    by_text = {str(job_id): attempt for job_id, attempt in owners.items()}
-    return marks.kill_groups(
-        one for one in found if one.job in by_text and by_text[one.job] != one.attempt
-    )
+    job_ids = {job_id for one in found if (job_id := _as_uuid(one.job))}
+    owners = queries.owners_of(post.node_id, job_ids)
+    owned = {str(job_id): attempt for job_id, attempt in owners.items()}
+    return marks.kill_groups(one for one in found if owned.get(one.job, one.attempt) != one.attempt)
 
 
 def remove_orphaned_folders(post: Post) -> int:
@@ -82,12 +81,12 @@ def remove_orphaned_folders(post: Post) -> int:
 def _is_of_a_job(folder: Path) -> bool:
     """Return whether this can be nothing but a job's folder that nobody has touched just now."""
     try:
-        uuid.UUID(folder.name)
         is_old = folder.lstat().st_mtime < time.time() - GRACE_SECONDS
         names = [path.name for path in folder.iterdir()]
-    except (ValueError, OSError):
+    except OSError:
         return False
-    return is_old and not folder.is_symlink() and all(map(_FOLDER_OF_STAGE.fullmatch, names))
+    is_plain = _as_uuid(folder.name) is not None and not folder.is_symlink()
+    return is_plain and is_old and all(map(_FOLDER_OF_STAGE.fullmatch, names))
 
 
 def abort_orphaned_uploads(post: Post) -> int:
@@ -111,3 +110,10 @@ def abort_orphaned_uploads(post: Post) -> int:
         except EngineError as error:
             logger.warning("uploads to %s were not looked for: %s", storage, error.sentences())
     return aborted
+
+
+def _as_uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
