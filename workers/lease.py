@@ -58,6 +58,7 @@ class LeaseKeeper:
         self._interval = min(RENEW_SECONDS, self._lease_seconds / 4)
         self._renewed_at = boot_seconds()
         self._verdict = Verdict.GO_ON
+        self._stop_seen_at: float | None = None
         self._written = Progress()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -93,6 +94,10 @@ class LeaseKeeper:
             raise Fenced
         if self._verdict is Verdict.STOP:
             raise StopRequested
+
+    def seconds_since_stop(self) -> float:
+        """Return how long ago the wish to stop was seen; 0 if it was not."""
+        return 0.0 if self._stop_seen_at is None else boot_seconds() - self._stop_seen_at
 
     def until_answered(self, ask: Callable[[], Result]) -> Result:
         """Ask the database again and again while it is away and the lease still ours.
@@ -149,5 +154,7 @@ class LeaseKeeper:
             connection.close()
             return
         self._renewed_at, self._written = begun_at, progress
+        if verdict is Verdict.STOP and self._stop_seen_at is None:
+            self._stop_seen_at = boot_seconds()
         if self._verdict is not Verdict.FENCED:
             self._verdict = verdict

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,10 @@ logger = logging.getLogger(__name__)
 
 # All processes of a host find it there, and nothing else does: see `SharedThrottle`.
 THROTTLE_FILE = ".upload-limit"
+# A storage that hangs holds no stop up: what is not removed by then, the node's agent removes.
+STOP_SECONDS = 1.75
+LEAST_REMOVAL_SECONDS = 0.25
+REMOVAL_SECONDS = 10.0
 
 
 def run_stage(stage_name: str, *, job_id: str, epoch: int, worker: str) -> bool:
@@ -146,7 +151,7 @@ def _failed(attempt: Attempt, keeper: LeaseKeeper, error: EngineError) -> bool:
     elif state == JobState.FAILED:
         _make_room(attempt, error)
     elif from_start:
-        _removed_from_storage(leftover)
+        _removed_from_storage(leftover, REMOVAL_SECONDS)
     return False
 
 
@@ -171,20 +176,33 @@ def _stopped(attempt: Attempt, keeper: LeaseKeeper) -> bool:
     leftover = keeper.until_answered(lambda: leftovers.leftover_of(attempt.job_id))
     directory = _job_directory(attempt)
     cleanup.remove_tree(directory)
-    is_clean = _removed_from_storage(leftover) and not directory.exists()
+    seconds = max(LEAST_REMOVAL_SECONDS, STOP_SECONDS - keeper.seconds_since_stop())
+    is_clean = _removed_from_storage(leftover, seconds) and not directory.exists()
     keeper.until_answered(lambda: attempts.end_stopped(attempt, is_clean=is_clean))
     return False
 
 
-def _removed_from_storage(leftover: Leftover) -> bool:
-    """Remove what a job left in its storage; False if that cannot be reached now."""
-    try:
-        remove_from_storage(leftover)
-    except Exception as error:
-        # How the job ended stands; the agent tries again.
-        logger.warning("job %s: not removed from the storage: %s", leftover.job_id, error)
-        return False
-    return True
+def _removed_from_storage(leftover: Leftover, seconds: float) -> bool:
+    """Remove what a job left in its storage; False if that cannot be done in time.
+
+    In a thread that is abandoned then: a storage may hang for minutes.
+    """
+    removed = threading.Event()
+
+    def remove() -> None:
+        try:
+            remove_from_storage(leftover)
+            removed.set()
+        except Exception as error:
+            # How the job ended stands; the agent tries again.
+            logger.warning("job %s: not removed from the storage: %s", leftover.job_id, error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=remove, name="removal", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return removed.is_set()
 
 
 def _as_engine_error(error: Exception, attempt: Attempt) -> EngineError:

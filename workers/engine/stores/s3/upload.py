@@ -37,9 +37,10 @@ BEGINNINGS = 3
 COMPLETE_PAUSES = (1.0, 4.0)
 # Pauses in seconds until an object must be visible; Amazon shows it at once, some others do not.
 VISIBLE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
-# Of the 10 seconds that a stop has before the process is killed.
-LET_GO_SECONDS = 2.0
-WITHDRAW_SECONDS = 6.0
+# A stop is to be over in 3 seconds, one of which passes until it is seen. Where a service is slower
+# than this, the node's agent removes what is left.
+LET_GO_SECONDS = 0.5
+WITHDRAW_SECONDS = 1.0
 ABORT_ATTEMPTS = 3
 
 
