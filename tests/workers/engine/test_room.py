@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import sqlite3
 from collections.abc import Callable
@@ -14,7 +15,12 @@ import pytest
 
 from tests.servers.small_disk import MEBIBYTE, SmallDisk
 from workers.engine import room
-from workers.engine.bundle import TreeRoot, write_dump, write_seal, write_tree
+from workers.engine.bundle import TreeRoot, tasks, write_dump, write_seal, write_tree
+from workers.engine.bundle.archiver import Archiver
+from workers.engine.bundle.facts import UNREADABLE, LeftOut, Tally
+from workers.engine.bundle.later import LaterWork
+from workers.engine.bundle.segment import OwnAllocator, SegmentWriter
+from workers.engine.bundle.tree_reader import OpenRoot, TreeReader
 from workers.engine.databases import open_database
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError
@@ -91,8 +97,8 @@ def test_full_disk_is_no_fault_of_a_link_when_links_fill_it(
     """Reading a link and writing its header fail with the same kind of error."""
     tree = tmp_path / "tree"
     tree.mkdir()
-    for number in range(12_000):
-        (tree / f"link{number}").symlink_to(noise(1000, b"%d" % number).hex())
+    for number in range(3000):
+        (tree / f"link{number}").symlink_to(noise(1900, b"%d" % number).hex())
     disk = small_disk(3 * MEBIBYTE)
     with pytest.raises(EngineError) as caught:
         read_tree(tree, disk.path / "out", 1)
@@ -104,8 +110,6 @@ def test_waiting_folders_say_what_is_full_when_they_have_no_room(
 ) -> None:
     """What waits for the end of the walk is in a small database of its own."""
     disk = small_disk(2 * MEBIBYTE)
-    from workers.engine.bundle.later import LaterWork
-
     with (
         pytest.raises(EngineError) as caught,
         room.out_of_room(disk.path),
@@ -162,3 +166,23 @@ def test_other_errors_pass_when_they_do_not_come_from_writing(tmp_path: Path) ->
     with pytest.raises(EngineError) as caught, room.out_of_room(tmp_path), room.writing():
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     assert caught.value.code == "work_directory_failed"
+
+
+def test_a_write_that_fails_is_not_noted_as_a_link_that_cannot_be_read(tmp_path: Path) -> None:
+    """/dev/full answers every write with the kernel's own ENOSPC, reading stays possible."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(1200):
+        (tree / f"link{number}").symlink_to("x" * 3900)
+    tally = Tally()
+    left_out = LeftOut(io.BytesIO(), tally)
+    descriptors = [os.open("/dev/full", os.O_RDWR), os.open(tree, os.O_RDONLY)]
+    writer = SegmentWriter(descriptors[0], io.BytesIO(), OwnAllocator(), lambda size: None)
+    root = OpenRoot(descriptors[1], b"tree", os.fsencode(tree), b"")
+    archiver = Archiver(writer, left_out, tally)
+    reader = TreeReader([root], Excludes(), archiver, left_out, tally, lambda task: None)
+    with pytest.raises(room.WriteFailed):
+        reader.run(tasks.LIST + b"tree")
+    assert tally.noted_as(UNREADABLE).count == 0
+    for descriptor in descriptors:
+        os.close(descriptor)
