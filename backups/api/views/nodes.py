@@ -60,7 +60,7 @@ class NodeDetail(GenericAPIView[Node]):
         """Change a node's settings; what is left out stays.
 
         One that is not enabled gets no work, and its credential is of no use. Limits count from
-        the next stage, uploads go by theirs at once.
+        the next stage on.
         """
         serializer = self.get_serializer(self.get_object(), data=request.data, partial=True)
         serializer.is_valid(raise_exception=True)
