@@ -123,6 +123,12 @@ def test_child_is_killed_when_it_ignores_that_it_is_stopped(rig: Rig, tmp_path: 
         rig.end_worker(worker)
 
 
+def hang_and_do(handler: Any, seen: Any) -> None:
+    """Do what was asked long after anybody waits for it."""
+    handler.proxy.released.wait(60)
+    handler.answer(seen, *handler.forward(seen))
+
+
 def do_and_hang(handler: Any, seen: Any) -> None:
     """Do what was asked, and never say so."""
     handler.forward(seen)
@@ -134,10 +140,13 @@ def proxied_site(rig: Rig, fault_proxy: Callable[..., FaultProxy]) -> Iterator[F
     """Let the large site be stored by way of a proxy, during one test."""
     proxy = fault_proxy(rig.s3.port)
     with stored_by_way_of(rig, proxy.port):
+        proxy.requests.clear()  # those of the storage's test
         yield proxy
 
 
-@pytest.mark.parametrize("fault", [hang, do_and_hang], ids=["not-done", "done"])
+@pytest.mark.parametrize(
+    "fault", [hang, hang_and_do, do_and_hang], ids=["not-done", "done-late", "done"]
+)
 def test_nothing_is_stored_when_a_stop_meets_the_last_request(
     rig: Rig, proxied_site: FaultProxy, fault: Any
 ) -> None:
@@ -149,7 +158,8 @@ def test_nothing_is_stored_when_a_stop_meets_the_last_request(
     )
     if fault is do_and_hang:
         wait_until(lambda: foreign_objects(rig), 10, "the object is there")
-    stop(rig, job_id, STOP_SECONDS + 2)
+    stop(rig, job_id)
+    proxied_site.released.set()
     assert_stopped_for_good(rig, job_id)
 
 
