@@ -210,7 +210,7 @@ def _as_engine_error(error: Exception, attempt: Attempt) -> EngineError:
     if isinstance(error, DomainError):
         return EngineError(error.message, permanent=True, code=error.code)
     if is_full(error):
-        return disk_full(folder_that_filled(error, _job_directory(attempt)))
+        return disk_full(folder_that_filled(error, _job_directory(attempt)), error)
     logger.error("job %s: internal error", attempt.job_id, exc_info=error)
     return EngineError(
         f"Internal error, reference {attempt.job_id}",

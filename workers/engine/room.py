@@ -19,13 +19,18 @@ _MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The size of a disk, and what of it an ordinary user may still fill, both in bytes."""
+    """The size of a disk, and what of it an ordinary user may still fill, both in bytes.
+
+    Disks can be full of files too: then they have no inode for another one.
+    """
 
     size: int
     free: int
+    has_inodes: bool = True
 
     def __str__(self) -> str:
-        return f"{_megabytes(self.size)} in all, {_megabytes(self.free)} free"
+        numbers = f"{_megabytes(self.size)} in all, {_megabytes(self.free)} free"
+        return numbers if self.has_inodes else f"{numbers}, but no inodes for more files"
 
 
 class DiskFull(EngineError):
@@ -50,7 +55,9 @@ class WriteFailed(Exception):
 def room_of(folder: Path) -> Room:
     """Return the room of the disk that a folder is on. Raises `OSError`."""
     found = os.statvfs(folder)
-    return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+    # File systems without a limit for files count none at all.
+    has_inodes = found.f_favail > 0 or found.f_files == 0
+    return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, has_inodes)
 
 
 def require_room(folder: Path, needed: int, *, reserve: int, purpose: str) -> None:
@@ -89,14 +96,17 @@ def folder_that_filled(error: Exception, default: Path) -> Path:
     return Path(name).parent if isinstance(name, str) and name.startswith("/") else default
 
 
-def disk_full(folder: Path) -> DiskFull:
-    """Return the error that names the disk of `folder`, its size and what is free now."""
+def disk_full(folder: Path, error: BaseException) -> DiskFull:
+    """Return what to say of `error`: which disk is full, its size and what is free now."""
     try:
         numbers = f" ({room_of(_existing(folder))})"
     except OSError:
         numbers = ""
+    cause = error.__cause__ if isinstance(error, WriteFailed) else error
+    is_quota = isinstance(cause, OSError) and cause.errno == errno.EDQUOT
+    what = "The quota of the worker's user on the disk" if is_quota else "The disk"
     return DiskFull(
-        f"The disk of {folder} is full{numbers}",
+        f"{what} of {folder} is {'used up' if is_quota else 'full'}{numbers}",
         hint="What the backup wrote there is removed. Free some room on the node, or point "
         "HOLDFAST_SPOOL_DIRECTORY to a larger disk, and start again.",
         permanent=True,
@@ -110,7 +120,7 @@ def out_of_room(folder: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error, WriteFailed) as error:
         if is_full(error):
-            raise disk_full(folder) from error
+            raise disk_full(folder, error) from error
         cause = error.__cause__ if isinstance(error, WriteFailed) else error
         if isinstance(cause, OSError) and (
             isinstance(error, WriteFailed) or cause.errno in _UNWRITABLE

@@ -156,8 +156,22 @@ def test_snapshot_says_what_is_full_when_it_has_no_room(
 def test_disk_is_named_when_the_folder_on_it_is_gone(small_disk: MakeDisk) -> None:
     disk = small_disk(2 * MEBIBYTE)
     disk.fill()
-    error = room.disk_full(disk.path / "job" / "stage")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    error = room.disk_full(disk.path / "job" / "stage", full)
     assert f"({disk.size_said}, 0.0 MB free)" in error.message
+
+
+def test_quota_is_named_when_it_is_what_is_used_up(tmp_path: Path) -> None:
+    with pytest.raises(EngineError) as caught, room.out_of_room(tmp_path), room.writing():
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+    assert caught.value.code == "disk_full"
+    assert "The quota of the worker's user on the disk of" in caught.value.message
+
+
+def test_inodes_are_named_when_they_are_what_is_used_up() -> None:
+    assert str(room.Room(10 * MEBIBYTE, 5 * MEBIBYTE, has_inodes=False)) == (
+        "10.0 MB in all, 5.0 MB free, but no inodes for more files"
+    )
 
 
 def test_other_errors_pass_when_they_do_not_come_from_writing(tmp_path: Path) -> None:

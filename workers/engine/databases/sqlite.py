@@ -252,7 +252,7 @@ def _checked(
         if raised:
             raise raised[0] from None
         if is_full(error):
-            raise disk_full(scratch or Path(tempfile.gettempdir())) from error
+            raise disk_full(scratch or Path(tempfile.gettempdir()), error) from error
         _raise(error, path)
     finally:
         connection.set_progress_handler(None, 0)
