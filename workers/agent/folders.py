@@ -7,9 +7,8 @@ import time
 import uuid
 from pathlib import Path
 
-from workers.stages.cleanup import remove_tree
+from workers.stages.cleanup import REMOVED_PREFIX, remove_tree
 
-REMOVED_PREFIX = ".removed-"
 # An attempt that was just given up may make its folder once more; it learns of it in a second.
 _LOOKS = 3
 _PAUSE_SECONDS = 0.2

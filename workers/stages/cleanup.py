@@ -8,6 +8,9 @@ from pathlib import Path
 
 from workers.stages.context import StageContext, StageResult, megabytes
 
+# Of folders in the spool that were set aside and are being removed.
+REMOVED_PREFIX = ".removed-"
+
 
 def run(context: StageContext) -> StageResult:
     """Remove the job's folder; what cannot be removed is a warning, the bundle is safe by now."""

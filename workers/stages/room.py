@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workers.engine import room
 from workers.engine.bundle import TreeEstimate
+from workers.stages.cleanup import REMOVED_PREFIX
 from workers.stages.context import StageContext
 
 # What compression leaves of code, text and SQL: we measured 21 % (WordPress) to 29 %. A typical
@@ -52,7 +53,7 @@ def require_room(context: StageContext, needed: int, purpose: str, *, is_first: 
 
 
 def _others(context: StageContext) -> list[Path]:
-    """Return the work of other jobs; what is hidden in a spool belongs to its workers."""
+    """Return the work of other jobs; what else is hidden in a spool belongs to its workers."""
     mine = context.job_directory
-    found = (path for path in mine.parent.glob("[!.]*") if path.is_dir())
-    return [path for path in found if path != mine]
+    found = (*mine.parent.glob("[!.]*"), *mine.parent.glob(f"{REMOVED_PREFIX}*"))
+    return [path for path in found if path != mine and path.is_dir()]

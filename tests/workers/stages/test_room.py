@@ -130,11 +130,11 @@ def test_bundle_is_not_sealed_when_its_list_would_not_fit(
     assert "the list of what is in example.com" in message
 
 
+@pytest.mark.parametrize("name", ["00000000-0000-0000-0000-000000000000", ".removed-0000"])
 def test_stage_waits_for_the_room_that_an_ended_job_leaves(
-    pipeline: Pipeline, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+    name: str, pipeline: Pipeline, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = disk.path / "00000000-0000-0000-0000-000000000000"
-    ended.mkdir()
+    (disk.path / name).mkdir()
     disk.leave(0)
     reporter = SilentReporter()
 
