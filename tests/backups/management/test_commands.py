@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from backups.actions import jobs
+from backups.actions import admission, recovery
 from backups.models import Job, Node
 from tests.servers.cluster import Cluster
 from tests.workers.factories import dispatched_job, make_site
@@ -80,8 +80,8 @@ def test_coordinator_goes_on_when_the_database_is_away(
         return 0
 
     found: list[object] = []
-    monkeypatch.setattr(jobs, "recover_lost_jobs", refuse)
-    monkeypatch.setattr(jobs, "admit_jobs", admit)
+    monkeypatch.setattr(recovery, "recover_lost_jobs", refuse)
+    monkeypatch.setattr(admission, "admit_jobs", admit)
     with caplog.at_level(logging.WARNING):
         output_of("coordinator", "--once")
     assert "the database is away" in caplog.text
