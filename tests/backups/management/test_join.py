@@ -115,9 +115,9 @@ def join(panel: str, path: Path, *more: str, token: str = "the-token") -> None:
 ANSWERS: dict[str, tuple[int, dict[str, str], bytes, str]] = {
     "a redirect": (
         302,
-        {"Location": "http://other.example.com/x"},
+        {"Location": "http://127.0.0.1:9/x"},
         b"",
-        "The panel sends us to http://other.example.com/x",
+        "The panel sends us to http://127.0.0.1:9/x",
     ),
     "a page": (200, {}, b"<html>", "is no Holdfast panel"),
     "other JSON": (200, {}, b"[1]", "is no Holdfast panel"),
