@@ -6,6 +6,7 @@ Database and broker are those of the Compose file, since units leave both to the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -134,8 +135,9 @@ class SystemdHost:
                     unit.stop_seconds,
                     f"ExecStop= of {name} ended",
                 )
-        for process in (one for one in processes if one.is_running()):
-            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGTERM)
         wait_until(lambda: not daemon.alive, unit.stop_seconds, f"{name} ended")
         code = daemon.exit_code
         assert code is not None
