@@ -17,6 +17,8 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
+# What no shell takes for anything else either; only this is written without quotes.
+_SAFE = re.compile(r"[\w./:@%=+,-]*", re.ASCII)
 _PLAIN = re.compile(r"[^'\"\\\s$]*")
 _SINGLE_QUOTED = re.compile(r"'([^']*)'")
 _DOUBLE_QUOTED = re.compile(r'"((?:[^"\\$]|\\["\\$])*)"')
@@ -78,7 +80,7 @@ def replacing_private(path: Path) -> Iterator[Callable[[Mapping[str, str]], None
 
 
 def _line(name: str, value: str) -> str:
-    if _PLAIN.fullmatch(value):
+    if _SAFE.fullmatch(value):
         return f"{name}={value}"
     if "'" not in value and len(value.splitlines()) == 1:
         return f"{name}='{value}'"

@@ -204,7 +204,13 @@ def test_refresh_says_how_to_join_when_the_host_has_not(tmp_path: Path) -> None:
 
 def test_file_is_replaced_whole_and_for_the_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "new" / "node.env"
-    values = {"A": "plain://:p%40w@host/0", "B": "with 'double\" no", "C": '$x \\ "y"', "D": ""}
+    values = {
+        "A": "plain://:p%40w@host/0",
+        "Q": "mysql://h/x?a=b&c=(d);#e",
+        "B": "with 'double\" no",
+        "C": '$x \\ "y"',
+        "D": "",
+    }
     with (
         pytest.raises(ImproperlyConfigured, match="B holds a quote"),
         replacing_private(path) as replace,
@@ -216,6 +222,9 @@ def test_file_is_replaced_whole_and_for_the_owner_alone(tmp_path: Path) -> None:
         with replacing_private(path) as replace:
             replace(values)
         assert read_private(path) == values
+    shell = ["env", "-i", "sh", "-c", 'set -a; . "$1"; env -0', "sh", str(path)]
+    seen = subprocess.run(shell, capture_output=True, text=True, check=True).stdout
+    assert values.items() <= dict(line.split("=", 1) for line in seen.split("\0") if line).items()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(path.parent) == ["node.env"]
 
