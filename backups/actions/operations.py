@@ -20,6 +20,7 @@ from backups.errors import (
 from backups.models import Job, Site
 from backups.registry import stages_of
 from backups.roles import Person
+from backups.states import JobState
 
 MIB = 1 << 20
 NOTHING_KEPT = "nothing of the earlier run is kept"
@@ -47,11 +48,15 @@ class Retried:
 
 
 def reset_and_wait(*, site: Site, requested_by: Person | None) -> ResetDone:
-    """Reset the site's backup and wait, for a bounded time, for what its node removed."""
+    """Reset the site's backup and wait, for a bounded time, for what its node removed.
+
+    Whoever resets again learns how far the node is with what an earlier reset left to it.
+    """
     done = control.reset_backup(site=site, requested_by=requested_by)
+    job_id = done.job_id or _still_cleaned_up(site)
     cleanup = Cleanup(done=True, report=CleanupReport())
-    if done.job_id is not None:
-        cleanup = control.wait_for_cleanup(done.job_id)
+    if job_id is not None:
+        cleanup = control.wait_for_cleanup(job_id)
     return ResetDone(
         job_id=done.job_id,
         revoked=done.revoked,
@@ -59,6 +64,12 @@ def reset_and_wait(*, site: Site, requested_by: Person | None) -> ResetDone:
         message=f"Backup status reset to idle for {site.name}",
         note=None if cleanup.done else f"What is left on {site.node} is removed when it answers.",
     )
+
+
+def _still_cleaned_up(site: Site) -> uuid.UUID | None:
+    """Return the site's newest job that was reset and whose node is not done with it."""
+    left = Job.objects.filter(site=site, state=JobState.RESET, cleanup_pending=True)
+    return left.order_by("-queued_at").values_list("pk", flat=True).first()
 
 
 def require_newest(job: Job) -> None:

@@ -105,7 +105,7 @@ class Command(BaseCommand):
         operations.require_newest(job)
         done = operations.reset_and_wait(site=job.site, requested_by=None)
         self.stdout.write(done.message)
-        if done.job_id is None:
+        if done.job_id is None and done.note is None:
             self.stdout.write("Nothing was running.")
             return
         self.stdout.write(f"{len(done.revoked)} tasks revoked")

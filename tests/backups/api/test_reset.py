@@ -74,9 +74,15 @@ def test_running_job_is_given_up_and_can_change_nothing_any_more(
 
 def test_second_reset_finds_nothing_and_is_no_error(api: APIClient, site: Site) -> None:
     claimed(site)
-    assert api.post(url(site)).json()["job_id"]
+    first = api.post(url(site)).json()
     second = api.post(url(site)).json()
-    assert (second["job_id"], second["revoked"], second["cleanup"]) == (None, [], NOTHING)
+    assert (second["job_id"], second["revoked"], second["status"]) == (None, [], "idle")
+    # What the first one left to the node is still to be removed.
+    assert second["cleanup"] == first["cleanup"]
+    assert not second["cleanup"]["done"]
+    [leftover] = leftovers.leftovers_of(site.node_id)
+    leftovers.record_cleanup(leftover, CleanupReport(folders_removed=1))
+    assert api.post(url(site)).json()["cleanup"] == NOTHING
     assert Job.objects.get().epoch == 2
 
 

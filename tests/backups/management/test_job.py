@@ -102,6 +102,8 @@ def test_job_is_reset_and_its_evidence_told(site: Site) -> None:
     assert "5 tasks revoked" in said
     assert "removed when it answers" in said
     assert Job.objects.get().state == "reset"
+    assert "0 tasks revoked\nWhat is left on web-01" in job("reset", "example.com")
+    Job.objects.update(cleanup_pending=False)
     assert "Nothing was running" in job("reset", "example.com")
 
 
