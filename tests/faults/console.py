@@ -24,10 +24,11 @@ def main() -> None:
         name, arguments = json.loads(line)
         answer: list[Any] = [None, None]
         try:
+            # The database may have been restarted since the last question.
+            connection.close()
             answer[0] = QUESTIONS[name](**arguments)
         except Exception:
             answer[1] = traceback.format_exc()
-            connection.close()
         print(json.dumps(answer, default=str), flush=True)
 
 

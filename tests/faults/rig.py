@@ -172,10 +172,10 @@ class Rig:
     def objects(self) -> dict[str, str]:
         """The keys in the store, each with what changes when its content does."""
         if self.local_store is not None:
-            files = [path for path in self.local_store.rglob("*") if path.is_file()]
             return {
                 str(path.relative_to(self.local_store)): str(path.stat().st_mtime_ns)
-                for path in files
+                for path in self.local_store.rglob("*")
+                if path.is_file() and not _is_companion(path)
             }
         answer = self.s3.client().list_objects_v2(Bucket=self.s3.bucket, Prefix=self.prefix)
         return {
@@ -305,3 +305,9 @@ class Rig:
         folder = self.folder(self.job(job_id))
         wait_until(folder.exists, 30, f"{folder} exists")
         litter.rename(folder / "litter")
+
+
+def _is_companion(path: Path) -> bool:
+    """Whether it holds what a folder cannot know of the object beside it, such as its checksum."""
+    name = path.name.removeprefix(".holdfast-").removesuffix(".json")
+    return name != path.name and path.with_name(name).is_file()

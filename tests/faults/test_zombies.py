@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 # and is not: then once more.
 TAKEOVER_SECONDS = 3 * LEASE_SECONDS
 NOTICED_SECONDS = 15
+REFUSALS = ("is fenced", "is not due, refused")
 
 
 def everything_that_counts(rig: Rig, job_id: str) -> dict[str, Any]:
@@ -54,29 +55,50 @@ def frozen_in(rig: Rig, job_id: str, stage: str, *, whole_tree: bool) -> Iterato
         tree.thaw()
 
 
-@pytest.mark.parametrize("whole_tree", [True, False], ids=["whole_tree", "python_child_only"])
-@pytest.mark.parametrize("stage", ["backup_db", "upload_remote"])
-def test_zombie_changes_nothing_when_it_wakes_after_another_attempt_has_finished(
-    stage: str, whole_tree: bool, rig: Rig
-) -> None:
+def wait_until_noticed(rig: Rig, tree: WorkerTree, zombie: psutil.Process) -> None:
+    """Wait until the thawed attempt has given itself up, or has been ended."""
+    begin = rig.cluster.log_of(tree.name).stat().st_size
+    tree.thaw()
+    refusals = [rig.cluster.says(tree.name, words, begin) for words in REFUSALS]
+    wait_until(
+        lambda: not is_alive(zombie) or any(says() for says in refusals),
+        NOTICED_SECONDS,
+        "the zombie has noticed",
+    )
+    with suppress(psutil.Error):
+        wait_until(lambda: not zombie.children(), NOTICED_SECONDS, "its children are gone")
+
+
+def test_zombie_changes_nothing_when_it_wakes_after_another_attempt_has_finished(rig: Rig) -> None:
     job_id = rig.start()
-    with frozen_in(rig, job_id, stage, whole_tree=whole_tree) as tree:
+    with frozen_in(rig, job_id, "upload_remote", whole_tree=True) as tree:
         held = rig.job(job_id)
         zombie = psutil.Process(held["process_id"])
         rig.start_worker(wait=False)
         rig.wait_for_claim(held, TAKEOVER_SECONDS)
         assert_done_once(rig, job_id)
         before = everything_that_counts(rig, job_id)
-        tree.thaw()
-        # It has noticed once it has given the stage up, or was ended.
-        refusals = ("is fenced", "is not due, refused")
-        said = [rig.cluster.says(tree.name, words) for words in refusals]
-        wait_until(
-            lambda: not is_alive(zombie) or any(says() for says in said),
-            NOTICED_SECONDS,
-            "the zombie has noticed",
-        )
-        with suppress(psutil.Error):
-            wait_until(lambda: not zombie.children(), NOTICED_SECONDS, "its children are gone")
+        wait_until_noticed(rig, tree, zombie)
         assert everything_that_counts(rig, job_id) == before
+    assert_completed_once(rig, job_id)
+
+
+def test_zombie_changes_nothing_when_it_wakes_while_its_subprocess_ran_on_and_the_job_went_on(
+    rig: Rig,
+) -> None:
+    job_id = rig.start()
+    with frozen_in(rig, job_id, "backup_db", whole_tree=False) as tree:
+        held = rig.job(job_id)
+        zombie = psutil.Process(held["process_id"])
+        # The same worker takes the job again: it has another process free.
+        done = rig.wait_for_job(
+            job_id, lambda job: job["stages_done"] > 0, TAKEOVER_SECONDS, "another attempt is done"
+        )
+        wait_until_noticed(rig, tree, zombie)
+    job = rig.wait_for_end(job_id)
+    kept = done["stages"]["backup_db"]
+    assert job["stages"]["backup_db"] == kept
+    assert kept["outputs"]["directory"].split("-")[1] == str(held["epoch"] + 1)
+    late = [event for event in rig.events(job_id) if event["epoch"] == held["epoch"]]
+    assert [event["kind"] for event in late] == ["queued", "dispatched", "claimed"]
     assert_completed_once(rig, job_id)

@@ -133,10 +133,11 @@ class Cluster:
         argv = ("manage.py", "worker", "--node", "web-01")
         return self.start(name, *argv, ready=ready, environment=environment)
 
-    def says(self, name: str, words: str) -> Callable[[], bool]:
-        """Return what tells whether that process has said `words` from now on."""
+    def says(self, name: str, words: str, begin: int | None = None) -> Callable[[], bool]:
+        """Return what tells whether that process has said `words`, from now on or a position."""
         log = self.log_of(name)
-        begin = log.stat().st_size if log.exists() else 0
+        if begin is None:
+            begin = log.stat().st_size if log.exists() else 0
         wanted = words.encode()
         return lambda: log.exists() and wanted in log.read_bytes()[begin:]
 
