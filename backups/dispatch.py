@@ -6,9 +6,12 @@ from a thread of its own after the commit; what does not get through, the coordi
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
+import time
 import uuid
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -31,6 +34,7 @@ PUBLISH_SECONDS = 5.0
 # While Redis hangs, each publishing thread waits for tens of seconds: what finds none free is left
 # to the coordinator, which sends it a second later.
 _free_threads = threading.BoundedSemaphore(8)
+_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _publisher = ThreadPoolExecutor(max_workers=4, thread_name_prefix="publish")
 
 
@@ -76,7 +80,23 @@ def in_background(work: Callable[[], object]) -> None:
             connection.close()
             _free_threads.release()
 
-    threading.Thread(target=run, name="dispatch", daemon=True).start()
+    thread = threading.Thread(target=run, name="dispatch", daemon=True)
+    _threads.add(thread)
+    thread.start()
+
+
+def finish_background() -> None:
+    """Let what goes out in the background get through before this process ends, within a bound.
+
+    A job that was given out but not sent would wait for its claim deadline.
+    """
+    deadline = time.monotonic() + PUBLISH_SECONDS
+    for thread in list(_threads):
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+# For commands, which end as soon as they have said what they did.
+atexit.register(finish_background)
 
 
 def revoke_soon(task_ids: Sequence[str], workers: Sequence[str]) -> None:

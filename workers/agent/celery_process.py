@@ -61,11 +61,17 @@ class CeleryProcess:
         self.exit_status: int | None = None
 
     def collect(self) -> bool:
-        """Return whether the Celery worker's main process has ended."""
-        if self.exit_status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.exit_status = os.waitstatus_to_exitcode(status)
+        """Return whether the Celery worker's main process has ended.
+
+        As a container's first process the agent is given every orphan in it: those are collected
+        as well. It has no other child of its own.
+        """
+        with contextlib.suppress(ChildProcessError):
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            while pid:
+                if pid == self.pid:
+                    self.exit_status = os.waitstatus_to_exitcode(status)
+                pid, status = os.waitpid(-1, os.WNOHANG)
         return self.exit_status is not None
 
     def end_when_idle(self) -> None:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 # Storages that hang take minutes; as many of them at once as there are threads for.
 _STORAGE_THREADS = 4
 _RETRY_SECONDS = 60.0
+# A request that was on its way when its attempt was given up may arrive after all.
+_LATE_ARRIVAL_SECONDS = 120.0
 
 
 class Janitor:
@@ -76,6 +78,8 @@ class Janitor:
             logger.warning("cleaning up failed and is tried again", exc_info=True)
 
     def _remove_leftovers(self) -> None:
+        for leftover in self._calls.due_again():
+            self._calls.begin(leftover, is_clean=True)
         for leftover in self._found:
             if not self._calls.is_waiting_for(leftover.job_id):
                 self._remove(leftover)
@@ -104,15 +108,20 @@ class Janitor:
 
 
 class StorageCalls:
-    """Removals from storages that run now, and those that failed and wait for their next turn."""
+    """Removals from storages: those that run now, and when others have their next turn."""
 
     def __init__(self) -> None:
         self._running: set[uuid.UUID] = set()
         self._not_before: dict[uuid.UUID, float] = {}
+        self._again: dict[uuid.UUID, Leftover] = {}
 
     def is_waiting_for(self, job_id: uuid.UUID) -> bool:
         """Return whether there is nothing to do for that job now."""
         return job_id in self._running or time.monotonic() < self._not_before.get(job_id, 0.0)
+
+    def due_again(self) -> list[Leftover]:
+        """Return what was removed a while ago and is to be looked for a second time."""
+        return [one for one in self._again.values() if not self.is_waiting_for(one.job_id)]
 
     def begin(self, leftover: Leftover, *, is_clean: bool) -> None:
         """Remove what is in the storage and record it; `is_clean` is how the host is.
@@ -127,17 +136,21 @@ class StorageCalls:
         ).start()
 
     def _call(self, leftover: Leftover, is_clean: bool) -> None:
+        job_id = leftover.job_id
+        is_second = self._again.pop(job_id, None) is not None
         try:
             report = remove_from_storage(leftover)
             leftovers.record_cleanup(leftover, report, done=is_clean)
-            self._not_before.pop(leftover.job_id, None)
+            if is_clean and not is_second:
+                self._not_before[job_id] = time.monotonic() + _LATE_ARRIVAL_SECONDS
+                self._again[job_id] = leftover
         except Exception as error:
             why = error.sentences() if isinstance(error, EngineError) else error
-            logger.warning("job %s: not removed from its storage yet: %s", leftover.job_id, why)
-            self._not_before[leftover.job_id] = time.monotonic() + _RETRY_SECONDS
+            logger.warning("job %s: not removed from its storage yet: %s", job_id, why)
+            self._not_before[job_id] = time.monotonic() + _RETRY_SECONDS
         finally:
             connection.close()
-            self._running.discard(leftover.job_id)
+            self._running.discard(job_id)
 
 
 def remove_from_host(leftover: Leftover, spool: Path) -> tuple[CleanupReport, bool]:

@@ -6,6 +6,7 @@ import logging
 import signal
 from typing import Any, ClassVar
 
+from billiard.pool import RUN
 from celery import bootsteps
 
 from workers.agent.board import Board
@@ -49,7 +50,7 @@ class PoolKeeper(bootsteps.StartStopStep):
         """Take one step towards the wanted size."""
         self.board.tick()
         pool = worker.pool and worker.pool._pool
-        if pool is None:
+        if pool is None or pool._state != RUN:
             return
         try:
             missing = self.board.wanted - pool._processes

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import psutil
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Max
 
 from backups import queries
@@ -54,7 +54,7 @@ def work_as(node: Node, *, loglevel: str) -> NoReturn:
         try:
             board = _take_up(post)
         except BaseException:
-            lock.remove()
+            _withdraw(post, lock)
             raise
     status = _fork(post, lock, board, CeleryOptions(post.worker, node.queue, loglevel))
     # Threads that hang in a database or a storage are not waited for.
@@ -95,6 +95,18 @@ def _take_up(post: Post) -> Board:
         psutil.cpu_percent()  # the first reading has no interval to speak of
         heart.beat(post, board.size)
         return board
+    finally:
+        connection.close()
+
+
+def _withdraw(post: Post, lock: presence.Lock) -> None:
+    """Leave no trace of a worker that ends before it has begun."""
+    try:
+        nodes.forget_worker(worker=post.worker)
+        lock.remove()
+    except (DatabaseError, InterfaceError):
+        # The file stays: the next worker of this host forgets this one.
+        lock.close()
     finally:
         connection.close()
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.db import connection
 
+from backups import dispatch
 from backups.actions import nodes
 from workers.agent import presence, recovery
 from workers.agent.board import Board
@@ -131,6 +132,7 @@ class Supervisor:
             last_work()
             nodes.forget_worker(worker=self._post.worker)
             self._lock.remove()
+            dispatch.finish_background()
 
         _in_background(work).join(_FINISH_SECONDS)
 

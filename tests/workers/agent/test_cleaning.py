@@ -20,6 +20,7 @@ from tests.servers import wait_until
 from tests.servers.moto import S3Server
 from tests.workers.factories import dispatched_job, make_site
 from workers.agent import folders, presence, tidying
+from workers.agent import janitor as janitor_module
 from workers.agent.janitor import Janitor, remove_from_host
 from workers.agent.post import Post
 from workers.engine.errors import Fenced
@@ -162,6 +163,31 @@ def test_reset_job_loses_its_upload_while_a_storage_that_hangs_keeps_nobody_wait
     )
     assert Job.objects.get(pk=job.pk).cleanup_report["uploads_aborted"] == 1
     assert moto_s3.uploads(s3_storage.config["prefix"]) == []
+
+
+def test_object_that_arrives_after_all_is_removed_too(
+    job: Job,
+    post: Post,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(janitor_module, "_LATE_ARRIVAL_SECONDS", 0.2)
+    key = f"{post.node_uuid}/site/a.tar.zst"
+    seal(job, key)
+    control.reset_backup(site=job.site, requested_by=None)
+    janitor = Janitor(post)
+    janitor.start()
+    janitor.clean(leftovers.leftovers_of(post.node_id))
+    wait_until(lambda: not Job.objects.get(pk=job.pk).cleanup_pending, message="all seems clean")
+
+    PutCall(open_store("local", job.storage.config), key)(BytesSource(b"late"))
+
+    def is_removed() -> bool:
+        janitor.clean([])
+        return Job.objects.get(pk=job.pk).cleanup_report["objects_deleted"] == 1
+
+    wait_until(is_removed, message="it is removed")
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
 
 
 def test_folder_stays_removed_while_an_attempt_that_was_given_up_still_writes(
