@@ -90,10 +90,14 @@ class LeaseKeeper:
 
     def check(self) -> None:
         """See `Reporter.check`."""
-        if self._is_fenced():
-            raise Fenced
+        self.check_lease()
         if self._verdict is Verdict.STOP:
             raise StopRequested
+
+    def check_lease(self) -> None:
+        """Raise `Fenced` if the lease may be somebody else's by now; a stop is no reason."""
+        if self._is_fenced():
+            raise Fenced
 
     def seconds_since_stop(self) -> float:
         """Return how long ago the wish to stop was seen; 0 if it was not."""
@@ -117,8 +121,7 @@ class LeaseKeeper:
                     raise
                 logger.warning("job %s: the database is away: %s", self._attempt.job_id, error)
                 connection.close()
-            if self._is_fenced():
-                raise Fenced
+            self.check_lease()
             self._closing.wait(self._interval)
 
     def _is_fenced(self) -> bool:

@@ -83,6 +83,8 @@ def _run_claimed(attempt: Attempt, keeper: LeaseKeeper) -> bool:
     except EngineError as error:
         return _failed(attempt, keeper, error)
     except Exception as error:
+        # One that was given up trips over work that others have removed: that is no bug.
+        keeper.check_lease()
         return _failed(attempt, keeper, _as_engine_error(error, attempt))
 
 

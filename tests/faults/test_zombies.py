@@ -67,6 +67,7 @@ def wait_until_noticed(rig: Rig, tree: WorkerTree, zombie: psutil.Process) -> No
     )
     with suppress(psutil.Error):
         wait_until(lambda: not zombie.children(), NOTICED_SECONDS, "its children are gone")
+    assert not rig.cluster.says(tree.name, "internal error", begin)()
 
 
 def test_zombie_changes_nothing_when_it_wakes_after_another_attempt_has_finished(rig: Rig) -> None:
