@@ -18,9 +18,7 @@ from tests.servers.postgres import start_postgres
 from tests.servers.redis import RedisServer
 
 DATABASES = ("sqlite", "mariadb", "postgresql")
-SCALED_FOR_TESTS = ("HOLDFAST_LEASE_SECONDS", "HOLDFAST_CLAIM_SECONDS", "HOLDFAST_AGENT_SECONDS",
-                    "HOLDFAST_HEARTBEAT_SECONDS", "HOLDFAST_LEADER_SECONDS",
-                    "HOLDFAST_GRACE_SECONDS", "HOLDFAST_TIDY_SECONDS")  # fmt: skip
+SCALED_FOR_TESTS = ("HOLDFAST_LEASE_SECONDS", "HOLDFAST_CLAIM_SECONDS")
 
 MAKE_SITES = """
 import json
