@@ -7,11 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from backups import queries
+from backups import dispatch, queries
 from backups.actions import leftovers, nodes
 from backups.actions.leftovers import Leftover
 from workers.agent import heart, recovery
@@ -145,19 +144,6 @@ class Standstill:
             self._seconds = 0.0
             return 0.0
         self._seconds += passed
-        if self._seconds > _DOUBTFUL_SECONDS and not broker_answers():
+        if self._seconds > _DOUBTFUL_SECONDS and not dispatch.broker_answers(seconds=_PING_SECONDS):
             self._seconds = 0.0
         return self._seconds
-
-
-def broker_answers() -> bool:
-    """Return whether Redis answers at once."""
-    try:
-        with redis.Redis.from_url(
-            settings.CELERY_BROKER_URL,
-            socket_timeout=_PING_SECONDS,
-            socket_connect_timeout=_PING_SECONDS,
-        ) as client:
-            return bool(client.ping())
-    except (redis.RedisError, OSError, ValueError):
-        return False

@@ -31,7 +31,7 @@ _LATE_ARRIVAL_SECONDS = 120.0
 
 
 class Janitor:
-    """One of a host's workers cleans up, whoever takes the spool's lock first.
+    """One of a host's workers cleans up: whoever takes the spool's lock first.
 
     What is on the host is removed at once in one thread, however large. What is in a storage is
     removed in a thread of its own, since a storage may hang; where that fails it is tried again
@@ -42,6 +42,7 @@ class Janitor:
         self._post = post
         self._lock: presence.Lock | None = None
         self._found: list[Leftover] = []
+        self._known: set[uuid.UUID] = set()
         self._news = threading.Event()
         self._next_tidying = 0.0
         self._uploads: threading.Thread | None = None
@@ -63,8 +64,10 @@ class Janitor:
             self._news.clear()
             if self._is_ours():
                 self._guarded(self._remove_leftovers)
-                self._guarded(self._tidy_up)
-                connection.close()
+            else:
+                self._guarded(self._kill_processes)
+            self._guarded(self._tidy_up)
+            connection.close()
 
     def _is_ours(self) -> bool:
         if self._lock is None:
@@ -84,6 +87,16 @@ class Janitor:
             if not self._calls.is_waiting_for(leftover.job_id):
                 self._remove(leftover)
 
+    def _kill_processes(self) -> None:
+        """Kill what the one who cleans up does not see: a container sees its own processes alone.
+
+        A round later than that one, whose report counts what it has killed.
+        """
+        known, self._known = self._known, {leftover.job_id for leftover in self._found}
+        for leftover in self._found:
+            if leftover.job_id in known and (killed := kill_processes_of(leftover)):
+                logger.warning("job %s: killed %d process groups", leftover.job_id, killed)
+
     def _remove(self, leftover: Leftover) -> None:
         report, is_clean = remove_from_host(leftover, self._post.spool)
         if not leftover.object_key:
@@ -99,7 +112,10 @@ class Janitor:
         if time.monotonic() < self._next_tidying:
             return
         self._next_tidying = time.monotonic() + settings.HOLDFAST_TIDY_SECONDS
-        tidying.tidy_host(self._post)
+        tidying.tidy_processes(self._post)
+        if self._lock is None:
+            return
+        tidying.tidy_folders(self._post)
         if self._uploads is None or not self._uploads.is_alive():
             self._uploads = threading.Thread(
                 target=tidying.tidy_storages, args=(self._post,), name="uploads", daemon=True
@@ -155,9 +171,7 @@ class StorageCalls:
 
 def remove_from_host(leftover: Leftover, spool: Path) -> tuple[CleanupReport, bool]:
     """Kill what still runs for a job that ended, remove its folder; whether all of it is gone."""
-    killed = marks.kill_groups(
-        one for one in marks.marked_processes() if one.job == str(leftover.job_id)
-    )
+    killed = kill_processes_of(leftover)
     if not leftover.folder_name:
         return CleanupReport(processes_killed=killed), True
     folder = spool / leftover.folder_name
@@ -166,3 +180,10 @@ def remove_from_host(leftover: Leftover, spool: Path) -> tuple[CleanupReport, bo
     is_gone = not folder.exists()
     removed = int(was_there and is_gone)
     return CleanupReport(removed, freed, killed), is_gone
+
+
+def kill_processes_of(leftover: Leftover) -> int:
+    """Kill what runs for a job that ended, which nothing should; return how many groups."""
+    return marks.kill_groups(
+        one for one in marks.marked_processes() if one.job == str(leftover.job_id)
+    )

@@ -31,9 +31,13 @@ GRACE_SECONDS = 10.0
 _FOLDER_OF_STAGE = re.compile(rf"({'|'.join(STAGES)})-\d+-[0-9a-f]{{32}}")
 
 
-def tidy_host(post: Post) -> None:
-    """Remove what is surely nobody's on this host."""
+def tidy_processes(post: Post) -> None:
+    """End what surely runs for nobody, as far as this worker sees processes."""
     _guarded("processes", kill_orphans, post)
+
+
+def tidy_folders(post: Post) -> None:
+    """Remove what is surely nobody's in the spool."""
     _guarded("folders", remove_orphaned_folders, post)
 
 

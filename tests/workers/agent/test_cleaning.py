@@ -266,3 +266,24 @@ def test_only_one_worker_of_a_host_cleans_up(spool: Path, post: Post) -> None:
     assert presence.janitor_lock(spool) is None
     lock.close()
     assert presence.janitor_lock(spool) is not None
+
+
+def test_worker_that_does_not_clean_up_still_ends_processes_that_others_may_not_see(
+    job: Job, post: Post, spool: Path, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
+    held_by_a_sibling = presence.janitor_lock(spool)
+    work_of(spool, job.folder_name)
+    sleepers.append(sleeper(job.pk, f"1-{TOKEN}"))
+    control.reset_backup(site=job.site, requested_by=None)
+    janitor = Janitor(post)
+    janitor.start()
+
+    def is_killed() -> bool:
+        janitor.clean(leftovers.leftovers_of(post.node_id))
+        return sleepers[0].poll() is not None
+
+    wait_until(is_killed, message="the process is killed")
+    assert (spool / job.folder_name).exists()
+    assert Job.objects.get(pk=job.pk).cleanup_pending
+    assert held_by_a_sibling is not None
+    held_by_a_sibling.close()
