@@ -18,8 +18,10 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from typing import Any
 
+import redis
 from celery import chain, current_app
 from celery.result import AsyncResult
+from django.conf import settings
 from django.db import connection
 from kombu.exceptions import OperationalError
 
@@ -109,6 +111,19 @@ def revoke_soon(task_ids: Sequence[str], workers: Sequence[str]) -> None:
         in_background(
             partial(current_app.control.revoke, list(task_ids), destination=list(workers))
         )
+
+
+def broker_answers(*, seconds: float) -> bool:
+    """Return whether Redis answers a ping in time."""
+    # Celery's word for a Redis behind a socket is another one than its client's.
+    url = settings.CELERY_BROKER_URL.replace("redis+socket://", "unix://", 1)
+    try:
+        with redis.Redis.from_url(
+            url, socket_timeout=seconds, socket_connect_timeout=seconds
+        ) as client:
+            return bool(client.ping())
+    except (redis.RedisError, OSError, ValueError):
+        return False
 
 
 def ask_node(node: Node, query: str, arguments: dict[str, Any]) -> str:

@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
-import redis
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from backups import dispatch
 from backups.models import Storage
 from backups.queries import nodes_with_live_workers
 
@@ -75,15 +74,7 @@ def _schema() -> Part:
 
 
 def _broker() -> Part:
-    try:
-        client = redis.Redis.from_url(
-            settings.CELERY_BROKER_URL,
-            socket_timeout=BROKER_SECONDS,
-            socket_connect_timeout=BROKER_SECONDS,
-        )
-        with client:
-            client.ping()
-    except (redis.RedisError, OSError, ValueError):
+    if not dispatch.broker_answers(seconds=BROKER_SECONDS):
         return _failed("The broker does not answer; what is started now runs when it is back.")
     return {"status": "ok"}
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models.functions import Now
 from rest_framework.test import APIClient
@@ -38,6 +39,16 @@ def test_all_is_healthy_when_every_part_answers(client: APIClient, everything: N
     assert answer.status_code == 200
     assert answer.json().keys() == {"status", *PARTS}
     assert (answer.json()["status"], failed(answer.json())) == ("healthy", set())
+
+
+def test_broker_behind_a_socket_is_asked_there(
+    client: APIClient,
+    everything: None,
+    redis_server: RedisServer,
+    settings: pytest.FixtureRequest,
+) -> None:
+    settings.CELERY_BROKER_URL = redis_server.socket_url
+    assert failed(client.get("/health").json()) == set()
 
 
 def test_panel_works_on_when_broker_workers_and_storages_are_away(
@@ -75,11 +86,12 @@ def test_panel_is_unhealthy_when_migrations_are_missing(
     client: APIClient, everything: None
 ) -> None:
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("backups", "0001_initial")
+    [newest] = MigrationLoader(connection).graph.leaf_nodes("backups")
+    recorder.record_unapplied(*newest)
     try:
         answer = client.get("/health")
     finally:
-        recorder.record_applied("backups", "0001_initial")
+        recorder.record_applied(*newest)
     assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
     assert failed(answer.json()) == {"schema"}
 

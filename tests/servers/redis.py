@@ -29,6 +29,8 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         argv = [redis_program(), "--port", str(self.port), "--bind", "127.0.0.1"]
         argv += ["--save", "", "--appendonly", "no", "--dir", str(directory)]
+        argv += ["--unixsocket", str(directory / "redis.sock")]
+        self.socket_url = f"redis+socket://{directory}/redis.sock"
         self._daemon = Daemon(argv, log=directory / "redis.log")
 
     def client(self) -> redis.Redis:

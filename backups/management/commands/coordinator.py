@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -45,7 +46,8 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ending.set())
         self.stdout.write("Coordinator started")
-        holder = f"{socket.gethostname()}.{os.getpid()}"
+        # Containers may share a host name, and each has a process of the same number.
+        holder = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
         try:
             run_rounds(holder, ending, interval=options["interval"])
         finally:
