@@ -136,6 +136,14 @@ def test_what_only_a_person_can_know_is_asked_for(path: Path, name: str) -> None
         Composition.load(path, variables=variables)
 
 
+def test_every_variable_is_documented() -> None:
+    texts = "\n".join(path.read_text() for path in (PANEL, NODE, OPEN))
+    names = set(re.findall(r"(?<!\$)\$\{?([A-Z]\w*)", texts))
+    documented = (ROOT / "docs/deployment.md").read_text()
+    assert {"SITES", "PANEL_URL", "CLUSTER_ADDRESS"} <= names
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", documented)] == []
+
+
 @pytest.mark.parametrize(
     ("text", "filled"),
     [

@@ -32,6 +32,7 @@ KNOWN = {
     *("Service.ProtectKernelTunables", "Service.ProtectProc", "Service.RestrictAddressFamilies"),
     *("Service.RestrictNamespaces", "Service.RestrictRealtime", "Service.RestrictSUIDSGID"),
     *("Service.LockPersonality", "Service.SystemCallArchitectures", "Service.SystemCallFilter"),
+    "Service.SystemCallErrorNumber",
 }
 
 
