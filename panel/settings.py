@@ -128,6 +128,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 3,
     "socket_keepalive": True,
     "health_check_interval": 25,
+    # No message has a priority: a waiting worker names one list to Redis each second, not four.
+    "priority_steps": [0],
 }
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_REJECT_ON_WORKER_LOST = False
