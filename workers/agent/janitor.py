@@ -44,13 +44,21 @@ class Janitor:
         self._found: list[Leftover] = []
         self._known: set[uuid.UUID] = set()
         self._news = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
         self._next_tidying = 0.0
         self._uploads: threading.Thread | None = None
         self._calls = StorageCalls()
 
     def start(self) -> None:
-        """Begin, in a thread that is abandoned when the agent ends."""
-        threading.Thread(target=self._run, name="janitor", daemon=True).start()
+        """Begin, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Have it end, and wait for that for a while; what is not removed yet is found again."""
+        self._closing = True
+        self._news.set()
+        self._thread.join(timeout)
 
     def clean(self, found: list[Leftover]) -> None:
         """Have these removed soon; returns at once."""
@@ -62,17 +70,19 @@ class Janitor:
             # Without news the database is away, and nobody could be told what was removed.
             self._news.wait()
             self._news.clear()
-            if self._is_ours():
-                self._guarded(self._remove_leftovers)
-            else:
-                self._guarded(self._kill_processes)
+            if self._closing:
+                return
+            self._guarded(self._look_after_leftovers)
             self._guarded(self._tidy_up)
             connection.close()
 
-    def _is_ours(self) -> bool:
+    def _look_after_leftovers(self) -> None:
         if self._lock is None:
             self._lock = presence.janitor_lock(self._post.spool)
-        return self._lock is not None
+        if self._lock is None:
+            self._kill_processes()
+        else:
+            self._remove_leftovers()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:

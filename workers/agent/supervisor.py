@@ -127,6 +127,7 @@ class Supervisor:
         For that the lock's file stays: it tells of a worker that is dead and not yet forgotten.
         """
         self._duty.stop(timeout=_FINISH_SECONDS)
+        self._janitor.stop(timeout=1.0)
 
         def work() -> None:
             last_work()

@@ -58,6 +58,14 @@ def post(job: Job, spool: Path) -> Post:
 
 
 @pytest.fixture
+def janitor(post: Post) -> Iterator[Janitor]:
+    janitor = Janitor(post)
+    janitor.start()
+    yield janitor
+    janitor.stop(timeout=30)
+
+
+@pytest.fixture
 def sleepers() -> Iterator[list[subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
     yield started
@@ -85,13 +93,15 @@ def age(folder: Path) -> None:
 
 
 def test_reset_job_loses_its_processes_and_its_folder_with_evidence(
-    job: Job, post: Post, spool: Path, sleepers: list[subprocess.Popen[bytes]]
+    job: Job,
+    post: Post,
+    spool: Path,
+    janitor: Janitor,
+    sleepers: list[subprocess.Popen[bytes]],
 ) -> None:
     work_of(spool, job.folder_name, size=1000)
     sleepers += [sleeper(job.pk, f"1-{TOKEN}"), sleeper(uuid.uuid4(), "1-x")]
     control.reset_backup(site=job.site, requested_by=None)
-    janitor = Janitor(post)
-    janitor.start()
 
     janitor.clean(leftovers.leftovers_of(post.node_id))
 
@@ -137,7 +147,13 @@ def seal(job: Job, key: str) -> None:
 
 
 def test_reset_job_loses_its_upload_while_a_storage_that_hangs_keeps_nobody_waiting(
-    job: Job, post: Post, spool: Path, s3_storage: Storage, moto_s3: S3Server, fault_proxy: Any
+    job: Job,
+    post: Post,
+    spool: Path,
+    janitor: Janitor,
+    s3_storage: Storage,
+    moto_s3: S3Server,
+    fault_proxy: Any,
 ) -> None:
     key = f"{post.node_uuid}/site/a.tar.zst"
     seal(job, key)
@@ -151,8 +167,6 @@ def test_reset_job_loses_its_upload_while_a_storage_that_hangs_keeps_nobody_wait
     s3_storage.config["endpoint_url"] = f"http://127.0.0.1:{proxy.port}"
     s3_storage.save()
     control.reset_backup(site=job.site, requested_by=None)
-    janitor = Janitor(post)
-    janitor.start()
 
     janitor.clean(leftovers.leftovers_of(post.node_id))
 
@@ -169,14 +183,13 @@ def test_object_that_arrives_after_all_is_removed_too(
     job: Job,
     post: Post,
     tmp_path: Path,
+    janitor: Janitor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(janitor_module, "_LATE_ARRIVAL_SECONDS", 0.2)
     key = f"{post.node_uuid}/site/a.tar.zst"
     seal(job, key)
     control.reset_backup(site=job.site, requested_by=None)
-    janitor = Janitor(post)
-    janitor.start()
     janitor.clean(leftovers.leftovers_of(post.node_id))
     wait_until(lambda: not Job.objects.get(pk=job.pk).cleanup_pending, message="all seems clean")
 
@@ -269,14 +282,16 @@ def test_only_one_worker_of_a_host_cleans_up(spool: Path, post: Post) -> None:
 
 
 def test_worker_that_does_not_clean_up_still_ends_processes_that_others_may_not_see(
-    job: Job, post: Post, spool: Path, sleepers: list[subprocess.Popen[bytes]]
+    job: Job,
+    post: Post,
+    spool: Path,
+    janitor: Janitor,
+    sleepers: list[subprocess.Popen[bytes]],
 ) -> None:
     held_by_a_sibling = presence.janitor_lock(spool)
     work_of(spool, job.folder_name)
     sleepers.append(sleeper(job.pk, f"1-{TOKEN}"))
     control.reset_backup(site=job.site, requested_by=None)
-    janitor = Janitor(post)
-    janitor.start()
 
     def is_killed() -> bool:
         janitor.clean(leftovers.leftovers_of(post.node_id))
