@@ -95,7 +95,6 @@ class Rig:
     local_store: Path | None = None
     site: int = 0
     node: dict[str, Any] = field(default_factory=dict)
-    recoveries: dict[str, list[float]] = field(default_factory=dict)
     trees: dict[str, WorkerTree] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -132,7 +131,7 @@ class Rig:
         return list(self.trees.values())[-1]
 
     def start_worker(
-        self, *, wait: bool = True, environment: Mapping[str, str] | None = None
+        self, *, wait: bool = False, environment: Mapping[str, str] | None = None
     ) -> WorkerTree:
         """Start one more worker of the node; nothing is waited for unless asked."""
         name = f"worker-{next(self._numbers)}"
@@ -157,7 +156,7 @@ class Rig:
         for tree in list(self.trees.values())[1:]:
             self.end_worker(tree)
         if not self.trees:
-            self.start_worker()
+            self.start_worker(wait=True)
         for job_id in self.console.ask("active_jobs"):
             site = self.job(job_id)["site_id"]
             self.cluster.post(f"/api/v1/daemon/backup/reset/{site}")

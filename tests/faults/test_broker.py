@@ -41,10 +41,14 @@ def test_start_is_accepted_and_runs_later_when_redis_is_down(rig: Rig) -> None:
 
 
 def test_finished_stages_are_kept_when_redis_is_killed_over_a_stage_boundary(rig: Rig) -> None:
+    (site,) = rig.add_small_sites(1)
     job_id = rig.start()
     inside = rig.wait_until_inside(job_id, "backup_files")
     rig.redis.kill()
     gone_at = time.monotonic()
+    answer, seconds = timed_start(rig, site)
+    assert answer.status == 202, answer
+    assert seconds < ANSWER_SECONDS
     rig.wait_for_job(
         job_id,
         lambda job: job["stages_done"] > inside["stages_done"],
@@ -58,7 +62,9 @@ def test_finished_stages_are_kept_when_redis_is_killed_over_a_stage_boundary(rig
         "Redis was away for long enough",
     )
     rig.redis.start()
+    rig.wait_for_end(answer.body["job_id"])
     assert_completed_once(rig, job_id)
+    assert_completed_once(rig, answer.body["job_id"])
     done = [event["stage"] for event in rig.events(job_id, "claimed")]
     assert done == list(STAGES)
 

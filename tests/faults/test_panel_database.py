@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import psutil
@@ -135,6 +136,9 @@ def test_nothing_is_taken_for_lost_when_the_workers_clock_is_wrong(
         assert (now["state"], now["token"]) == ("running", inside["token"])
         node = rig.cluster.get(f"/api/v1/nodes/{rig.node['id']}").body
         assert node["status"] == "online", node
+    # What is read back is the time in UTC, whatever the session's and the worker's may be.
+    started_at = datetime.fromisoformat(inside["started_at"])
+    assert abs(datetime.now(UTC) - started_at) < timedelta(minutes=2)
     assert_completed_once(rig, job_id)
     assert {event["epoch"] for event in rig.events(job_id)} == {1}
     rig.end_worker(rig.worker)

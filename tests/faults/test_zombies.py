@@ -75,7 +75,7 @@ def test_zombie_changes_nothing_when_it_wakes_after_another_attempt_has_finished
     with frozen_in(rig, job_id, "upload_remote", whole_tree=True) as tree:
         held = rig.job(job_id)
         zombie = psutil.Process(held["process_id"])
-        rig.start_worker(wait=False)
+        rig.start_worker()
         rig.wait_for_claim(held, TAKEOVER_SECONDS)
         assert_done_once(rig, job_id)
         before = everything_that_counts(rig, job_id)
