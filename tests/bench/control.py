@@ -171,22 +171,15 @@ def restart_worker_if_dead(cluster: BenchCluster) -> None:
         cluster.start_worker()
 
 
-def processes_of_worker(cluster: BenchCluster) -> list[psutil.Process]:
-    """Return the worker's processes, parents before children."""
-    leader = psutil.Process(cluster.daemons["worker"].pid)
-    return [leader, *leader.children(recursive=True)]
-
-
 def kill_pool_child(cluster: BenchCluster) -> float:
-    """Kill the process that runs the stage: the one whose child the dump is."""
-    dump = next(one for one in processes_of_worker(cluster) if os.getpgid(one.pid) == one.pid
-                and "mariadb" in one.name() + "mysql")  # fmt: skip
-    return _kill(dump.parent().pid)
+    """Kill the process of the pool that runs the stage."""
+    code = "from backups.models import Job; print(Job.objects.get(state='running').process_id)"
+    return _kill(cluster.ask(code))
 
 
 def kill_celery(cluster: BenchCluster) -> float:
     """Kill the main process of Celery, the agent's only child."""
-    return _kill(processes_of_worker(cluster)[0].children()[0].pid)
+    return _kill(psutil.Process(cluster.daemons["worker"].pid).children()[0].pid)
 
 
 def kill_worker(cluster: BenchCluster) -> float:
