@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,3 +41,16 @@ def test_question_that_was_refused_is_not_asked_after_all_when_the_broker_hung(
     finally:
         os.kill(server._daemon.pid, signal.SIGCONT)
         server.stop()
+
+
+def test_what_goes_out_in_the_background_is_waited_for_when_the_process_ends() -> None:
+    may_go_on, is_out = threading.Event(), threading.Event()
+
+    def send() -> None:
+        may_go_on.wait(10)
+        is_out.set()
+
+    dispatch.in_background(send)
+    threading.Timer(0.2, may_go_on.set).start()
+    dispatch.finish_background()
+    assert is_out.is_set()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from backups import dispatch, queries
+from backups import dispatch
 from backups.actions import leftovers, nodes
 from backups.actions.leftovers import Leftover
 from workers.agent import heart, recovery
@@ -109,9 +109,8 @@ class Duty:
         self._next_beat = time.monotonic() + settings.HOLDFAST_HEARTBEAT_SECONDS
 
     def _recover(self) -> None:
-        recovery.recover_dead_processes(self._post, self._celery_pid)
+        self.is_idle = not recovery.recover_dead_processes(self._post, self._celery_pid)
         recovery.recover_dead_workers(self._post)
-        self.is_idle = not queries.running_attempts(self._post.worker)
 
     def _look_at_celery(self) -> None:
         if self._standstill.seconds() > STUCK_SECONDS:

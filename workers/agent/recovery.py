@@ -48,15 +48,18 @@ def hand_over(worker: str, reason: str) -> None:
         logger.warning("handed over %d jobs: %s", number, reason)
 
 
-def recover_dead_processes(post: Post, celery_pid: int) -> None:
-    """Take back attempts whose pool process was killed, while its worker lives on."""
+def recover_dead_processes(post: Post, celery_pid: int) -> int:
+    """Take back attempts whose pool process was killed, while its worker lives on.
+
+    Return how many attempts the worker had.
+    """
     attempts = queries.running_attempts(post.worker)
     if not attempts:
-        return
+        return 0
     # After the rows: whoever claimed was alive by then, so who is missing now has died since.
     alive = _pool_of(celery_pid)
     if alive is None:
-        return  # the whole worker ends, which is not for here to see to
+        return len(attempts)  # the whole worker ends, which is not for here to see to
     for attempt in attempts:
         if attempt.process_id is not None and attempt.process_id not in alive:
             kill_what_remains([attempt])
@@ -64,6 +67,7 @@ def recover_dead_processes(post: Post, celery_pid: int) -> None:
                 job_id=attempt.job_id, epoch=attempt.epoch, token=attempt.token
             ):
                 logger.warning("job %s: process %s died", attempt.job_id, attempt.process_id)
+    return len(attempts)
 
 
 def kill_what_remains(attempts: Sequence[RunningAttempt]) -> int:

@@ -16,6 +16,8 @@ def test_reading_holds_three_shares_when_all_is_well(
     reading = read_host()
     shares = (reading.cpu_percent, reading.memory_percent, reading.disk_percent)
     assert all(share is not None and 0 <= share <= 100 for share in shares)
+    assert reading.disk_free_bytes is not None and reading.disk_free_bytes > 0
+    assert reading.load_average is not None and reading.load_average >= 0
 
 
 def test_heart_goes_on_beating_when_the_spool_cannot_be_read(
