@@ -14,7 +14,6 @@ from typing import Any
 from workers.engine import process
 from workers.engine.bundle import tasks
 from workers.engine.bundle.later import LaterWork
-from workers.engine.bundle.reader_process import COUNT
 from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
 
@@ -148,7 +147,7 @@ class ReaderPool:
 
     def _hear(self, reader: Reader, kind: bytes, payload: bytes) -> None:
         if kind == tasks.PROGRESS:
-            self._reporter.advance(COUNT.unpack(payload)[0])
+            self._reporter.advance(tasks.COUNT.unpack(payload)[0])
         elif kind == tasks.SPARE:
             self.push(payload)
         elif kind == tasks.LINKED:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,6 @@ from workers.engine.excludes import Excludes
 from workers.engine.room import out_of_room
 
 _WRITE_BUFFER = 1 << 16
-COUNT = struct.Struct("<Q")
 
 
 def main(descriptor: int) -> int:
@@ -67,11 +65,11 @@ def _serve(
             settings["segment"],
             sidecar,
             SharedAllocator(*settings["allocator"]),
-            lambda size: channel.send(tasks.PROGRESS, COUNT.pack(size)),
+            lambda size: channel.send(tasks.PROGRESS, tasks.COUNT.pack(size)),
         )
         archiver = Archiver(writer, left_out, tally)
         reader = TreeReader(
-            [_open_root(root) for root in settings["roots"]],
+            [OpenRoot.from_json(root) for root in settings["roots"]],
             Excludes(settings["patterns"], [os.fsencode(path) for path in settings["exact"]]),
             archiver,
             left_out,
@@ -94,21 +92,6 @@ def _serve(
     # Only now are the files whole, and may the other side read them.
     channel.send(tasks.FACTS, json.dumps(tally.as_json()).encode())
     return True
-
-
-def root_as_json(root: OpenRoot) -> dict[str, Any]:
-    """Return a root as the settings hold it."""
-    return {
-        "descriptor": root.descriptor,
-        "archive_name": os.fsdecode(root.archive_name),
-        "real_path": os.fsdecode(root.real_path),
-        "file_name": os.fsdecode(root.file_name),
-    }
-
-
-def _open_root(settings: dict[str, Any]) -> OpenRoot:
-    names = {key: os.fsencode(settings[key]) for key in ("archive_name", "real_path", "file_name")}
-    return OpenRoot(settings["descriptor"], **names)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
+# The payload of PROGRESS.
+COUNT = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
 _RECEIVE_BYTES = 1 << 16
 _CHECK_MILLISECONDS = 500

@@ -20,7 +20,6 @@ from workers.engine.bundle.facts import Tally, TreeFacts
 from workers.engine.bundle.later import LaterWork
 from workers.engine.bundle.manifest import MANIFEST_NAME
 from workers.engine.bundle.pool import Reader, ReaderPool, start_reader
-from workers.engine.bundle.reader_process import root_as_json
 from workers.engine.bundle.segment import (
     LEFT_OUT_NAME,
     MEMBERS_NAME,
@@ -143,7 +142,7 @@ def _read_all(
             "directory": str(directory),
             "segment": segment,
             "allocator": [read_end, write_end],
-            "roots": [root_as_json(root) for root in roots],
+            "roots": [root.as_json() for root in roots],
             "patterns": excludes.patterns,
             "exact": [os.fsdecode(path) for path in excludes.exact_paths],
         }

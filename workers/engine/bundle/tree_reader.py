@@ -9,6 +9,7 @@ import posixpath
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from workers.engine.bundle import tarheader, tasks
 from workers.engine.bundle.archiver import Archiver
@@ -59,6 +60,21 @@ class OpenRoot:
     archive_name: bytes
     real_path: bytes
     file_name: bytes = b""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the root as the settings of a reader process hold it."""
+        return {
+            "descriptor": self.descriptor,
+            "archive_name": os.fsdecode(self.archive_name),
+            "real_path": os.fsdecode(self.real_path),
+            "file_name": os.fsdecode(self.file_name),
+        }
+
+    @classmethod
+    def from_json(cls, settings: dict[str, Any]) -> OpenRoot:
+        """Return the root that `as_json` described."""
+        names = ("archive_name", "real_path", "file_name")
+        return cls(settings["descriptor"], **{name: os.fsencode(settings[name]) for name in names})
 
 
 class TreeReader:
