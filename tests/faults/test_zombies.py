@@ -93,7 +93,10 @@ def test_zombie_changes_nothing_when_it_wakes_while_its_subprocess_ran_on_and_th
         zombie = psutil.Process(held["process_id"])
         # The same worker takes the job again: it has another process free.
         done = rig.wait_for_job(
-            job_id, lambda job: job["stages_done"] > 0, TAKEOVER_SECONDS, "another attempt is done"
+            job_id,
+            lambda job: job["stages_done"] > 0 and job["token"],
+            TAKEOVER_SECONDS,
+            "another attempt is done, and one at the next stage runs",
         )
         wait_until_noticed(rig, tree, zombie)
     job = rig.wait_for_end(job_id)
