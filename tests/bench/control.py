@@ -199,34 +199,46 @@ def measure_chains(options: argparse.Namespace) -> None:
             ("almost empty sites", PRODUCT, options.chains),
             ("empty stages", EMPTY, options.chains * 2),
         ):
-            rate = chains_per_second(database, program, number, options.slots)
-            print(f"chains: {database}, {title}: {rate:.2f}/s ({number} jobs, "
-                  f"{options.slots} slots, load {os.getloadavg()[0]:.1f})", flush=True)  # fmt: skip
+            rate, work = chains_per_second(database, program, number, options.slots)
+            print(f"chains: {database}, {title}: {rate:.2f}/s, {work:.2f} s of CPU each "
+                  f"({number} jobs, {options.slots} slots, load {os.getloadavg()[0]:.1f})",
+                  flush=True)  # fmt: skip
 
 
-def chains_per_second(database: str, program: Sequence[str], number: int, slots: int) -> float:
-    """Queue backups while no worker is there, then time the first claim to the last end."""
+def chains_per_second(
+    database: str, program: Sequence[str], number: int, slots: int
+) -> tuple[float, float]:
+    """Queue backups while nobody gives them out, then time the first claim to the last end.
+
+    Returns the rate, and the seconds of processors' time that the worker took for each, which
+    other load on the machine disturbs less.
+    """
     with installation(database, slots) as cluster:
         cluster.start_panel()
         cluster.make_sites("chain", number, start=True)
+        ready = cluster.says("worker", " ready.")
+        cluster.start("worker", *program, "worker", "--node", "web-01", ready=ready)
+        worked = work_of_worker(cluster)
         cluster.start_coordinator()
-        log = cluster.directory / "worker.log"
-        cluster.start(
-            "worker", *program, "worker", "--node", "web-01",
-            ready=lambda: log.exists() and " ready." in log.read_text(),
-        )  # fmt: skip
         path = "/api/v1/jobs?status=completed&limit=1"
         try:
             wait_until(lambda: _pause() or cluster.get(path).body["total"] == number, 600)
         except AssertionError as error:
             error.add_note(cluster.logs())
             raise
+        worked = work_of_worker(cluster) - worked
         events = cluster.events()
         first = min(one.at for one in events if one.kind == "claimed")
         last = max(one.at for one in events if one.kind == "completed")
         claimed = sum(one.kind == "claimed" for one in events)
         assert claimed == number * 5, f"{claimed} claims for {number} jobs"
-        return number / (last - first)
+        return number / (last - first), worked / number
+
+
+def work_of_worker(cluster: BenchCluster) -> float:
+    """Return the processors' time that the worker's processes have used, with what they ran."""
+    leader = psutil.Process(cluster.daemons["worker"].pid)
+    return sum(sum(one.cpu_times()[:4]) for one in [leader, *leader.children(recursive=True)])
 
 
 def _pause() -> None:

@@ -43,10 +43,10 @@ def coordinators(rig: Rig) -> dict[str, Daemon]:
 
 
 def name_of_leader(rig: Rig) -> str:
-    """The leader's name here; its holder's name ends with its process id."""
-    holder = rig.console.ask("leader") or ""
-    pids = {str(one.pid): name for name, one in coordinators(rig).items() if one.alive}
-    return pids.get(holder.rpartition(".")[2], "")
+    """The leader's name here; the holder's name holds its process id."""
+    holder = (rig.console.ask("leader") or "").split(".")
+    living = (name for name, one in coordinators(rig).items() if one.alive)
+    return next((name for name in living if str(coordinators(rig)[name].pid) in holder), "")
 
 
 @pytest.mark.parametrize("panel_database_url", ["postgres"], indirect=True)
