@@ -39,7 +39,9 @@ MYSQL_OPTIONS: dict[str, Any] = {
     "charset": "utf8mb4",
     "connect_timeout": 10,
 }
-# A partition that drops packets must not hold a session for the kernel's quarter of an hour.
+# A partition that drops packets must not hold a session for the kernel's quarter of an hour. On
+# MySQL that bounds each statement: longer than any wait for a lock, but migrations take their time.
+MYSQL_TIMEOUTS = {"read_timeout": 120, "write_timeout": 120}
 POSTGRESQL_OPTIONS: dict[str, Any] = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 # Writers queue up instead of failing: begin with the write lock, wait for it, let readers read on.
 SQLITE_OPTIONS: dict[str, Any] = {
@@ -297,5 +299,7 @@ def _database(url: str, name: str) -> dict[str, Any]:
         "django.db.backends.mysql": MYSQL_OPTIONS,
         "django.db.backends.postgresql": POSTGRESQL_OPTIONS,
     }.get(config["ENGINE"], {})
+    if engine_options is MYSQL_OPTIONS and sys.argv[1:2] != ["migrate"]:
+        engine_options = {**MYSQL_OPTIONS, **MYSQL_TIMEOUTS}
     config["OPTIONS"] = {**engine_options, **config.get("OPTIONS", {})}
     return config

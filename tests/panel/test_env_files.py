@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -226,3 +227,12 @@ DOUBLE="it's \"here\" \\ \$1"
 def test_a_line_that_programs_read_differently_is_refused(line: str, tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match="line 2"):
         read_private(file_with(tmp_path / "file", f"GOOD=x\n{line}\n"))
+
+
+@pytest.mark.parametrize(("command", "bound"), [("check", 120), ("migrate", None)])
+def test_statements_on_mysql_are_bounded_but_those_of_a_migration(
+    monkeypatch: pytest.MonkeyPatch, command: str, bound: int | None
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", command])
+    environment = environment_of(monkeypatch, DATABASE_URL="mysql://holdfast@db.example.com/panel")
+    assert environment.database["OPTIONS"].get("read_timeout") == bound
