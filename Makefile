@@ -5,6 +5,8 @@ VENV ?= .venv
 SITE ?=
 EXIT ?=
 PYTEST_ARGUMENTS ?=
+# Most of the long tests wait for something; a file's tests share its servers, so they stay together.
+PYTEST_PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 LOCKS := base mysql postgresql demo test
@@ -30,7 +32,7 @@ demo: $(VENV)/.demo-installed
 
 test: system-packages $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile $(PYTEST_ARGUMENTS)
 
 check: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .
