@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ pytest_plugins = [
     for module in sorted(SERVERS.glob("*.py"))
     if module.stem != "__init__"
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write out what of a test's output is no text: reports travel between processes as UTF-8."""
+    report = yield
+    report.sections = [(title, _as_text(content)) for title, content in report.sections]
+    return report
+
+
+def _as_text(content: str) -> str:
+    return content.encode("utf-8", "backslashreplace").decode()
 
 
 @pytest.fixture(scope="session")
