@@ -33,6 +33,9 @@ SOURCE_FIELDS = frozenset(
     }
 )
 
+# What a site's own admins may change: nothing that leads to other files or another database.
+OWN_FIELDS = frozenset({"name", "url", "excludes"})
+
 
 def create_site(*, node: Node, **fields: Any) -> Site:  # noqa: ANN401
     """Add a site on a node; its paths must lie below the node's allowed roots.

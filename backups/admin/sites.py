@@ -6,21 +6,36 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import ForeignKey, QuerySet
 from django.http import HttpRequest
 
 from backups.actions import jobs, sites
 from backups.admin.base import DomainAdmin, adopt, changed_values
 from backups.errors import DomainError, InvalidFieldError
 from backups.models import Site
-from backups.queries import sites_visible_to, sites_with_usage
+from backups.queries import (
+    may_manage_site,
+    nodes_visible_to,
+    sites_visible_to,
+    sites_with_usage,
+    storages_visible_to,
+)
 from backups.registry import FILE_ENGINES
+from backups.roles import Role
 from backups.states import OUTSIDE, JobState
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Site]
 else:
     _ModelForm = forms.ModelForm
+
+# For those who may not change them: without the password, which a page that is only read would
+# show, and without the people.
+LOOKED_AT = (
+    (None, {"fields": ("name", "url", "node", "wp_path", "wp_config_path", "excludes")}),
+    ("Storage", {"fields": ("storage",)}),
+    ("Record", {"fields": ("uuid", "created_at")}),
+)
 
 
 class SiteForm(_ModelForm):
@@ -85,6 +100,41 @@ class SiteAdmin(DomainAdmin):
         user: Any = request.user
         return sites_with_usage(sites_visible_to(user))
 
+    def get_fieldsets(self, request: HttpRequest, obj: Site | None = None) -> Any:  # noqa: ANN401
+        """Return what the user may see."""
+        is_changed = obj is None or self.has_change_permission(request, obj)
+        return self.fieldsets if is_changed and _manages(request, obj) else LOOKED_AT
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Site | None = None) -> tuple[str, ...]:
+        """Return what nobody edits, or this user may not."""
+        if not _manages(request, obj):
+            columns = {field.name for field in (*Site._meta.fields, *Site._meta.many_to_many)}
+            return (*self.readonly_fields, *sorted(columns - sites.OWN_FIELDS))
+        user: Any = request.user
+        return self.readonly_fields + (() if user.role == Role.SUPER_ADMIN else ("admins",))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may add sites, which needs a node."""
+        user: Any = request.user
+        return super().has_add_permission(request) and nodes_visible_to(user).exists()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Site | None = None) -> bool:
+        """Return whether the user may remove the site: its own admins may not."""
+        return super().has_delete_permission(request, obj) and _manages(request, obj)
+
+    def formfield_for_foreignkey(
+        self,
+        db_field: ForeignKey[Any],
+        request: HttpRequest,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Offer what the user may refer to."""
+        user: Any = request.user
+        visible_to = {"node": nodes_visible_to, "storage": storages_visible_to}[db_field.name]
+        return super().formfield_for_foreignkey(
+            db_field, request, **{**kwargs, "queryset": visible_to(user)}
+        )
+
     @admin.display(description="newest job")
     def status(self, site: Any) -> str:  # noqa: ANN401
         return OUTSIDE[JobState(site.newest_state)] if site.newest_state else "none"
@@ -136,3 +186,9 @@ class SiteAdmin(DomainAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Site]) -> None:
         for site in queryset:
             sites.delete_site(site=site)
+
+
+def _manages(request: HttpRequest, site: Site | None) -> bool:
+    """Return whether the user manages the site's node; for no site yet, whichever it will be."""
+    user: Any = request.user
+    return site is None or may_manage_site(user, site)

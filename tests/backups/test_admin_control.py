@@ -8,10 +8,10 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from backups.models import EnrolmentToken, Job, Node, Site
+from backups.models import EnrolmentToken, Job, Node, Site, Storage
 from panel.accounts.models import User
 from tests.backups.conftest import claimed, ended_job
-from tests.backups.test_admin import make_token, page
+from tests.backups.test_admin import make_token, page, site_form
 
 pytestmark = pytest.mark.usefixtures("closed_broker")
 
@@ -135,6 +135,56 @@ def test_node_admin_changes_limits_and_not_what_the_node_may_read(
     assert client.get(page(Node, "change", other_node.pk)).status_code == 302
     run(client, Node, "drain", other_node)
     assert not Node.objects.get(pk=other_node.pk).is_draining
+
+
+def test_site_admin_changes_what_leads_nowhere_else(
+    site: Site, other_node: Node, site_admin: User, storage: Storage
+) -> None:
+    client = staff_client(site_admin)
+    form = {"name": "renamed", "excludes": "null", "node": other_node.pk, "storage": "",
+            "wp_path": "/srv/other/x", "db_host": "elsewhere", "db_password": "mine",
+            "db_engine": "mysql", "admins": []}  # fmt: skip
+    assert client.post(page(Site, "change", site.pk), form).status_code == 302
+    kept = Site.objects.get(pk=site.pk)
+    assert (kept.name, kept.node, kept.storage) == ("renamed", site.node, storage)
+    assert (kept.wp_path, kept.db_host, kept.db_password) == (site.wp_path, "", None)
+    assert list(kept.admins.all()) == [site_admin]
+    assert client.get(page(Site, "add")).status_code == 403
+    assert client.post(page(Site, "delete", site.pk), {"post": "yes"}).status_code == 403
+    run(client, Site, "delete_selected", site, post="yes")
+    assert Site.objects.filter(pk=site.pk).exists()
+    assert "1 backups started." in run(client, Site, "back_up", site)
+
+
+def test_node_admin_sets_up_sites_on_their_own_nodes(
+    site: Site, other_node: Node, node_admin: User
+) -> None:
+    client = staff_client(node_admin)
+    form = site_form(other_node, wp_path="/srv/other/y")
+    for url in (page(Site, "add"), page(Site, "change", site.pk)):
+        assert "That choice is not one of" in client.post(url, form).content.decode()
+    form = {**site_form(site.node, db_host="db"), "admins": [node_admin.pk]}
+    assert client.post(page(Site, "add"), form).status_code == 302
+    added = Site.objects.get(name="new.example")
+    assert (added.db_host, added.admins.count()) == ("db", 0)
+    assert client.post(page(Site, "delete", added.pk), {"post": "yes"}).status_code == 302
+    assert list(Site.objects.all()) == [site]
+
+
+def test_password_of_a_site_is_not_shown_to_those_who_only_look(
+    site: Site, site_admin: User, super_admin: User
+) -> None:
+    site.db_password = "geheim"
+    site.save()
+    looking = [staff_client(user) for user in (super_admin, site_admin)]
+    # Django shows every field of a page that is only read as plain text.
+    User.objects.update(is_superuser=False)
+    site_admin.user_permissions.set(Permission.objects.filter(codename="view_site"))
+    super_admin.user_permissions.set(Permission.objects.filter(codename="view_site"))
+    for client in (*looking, staff_client(site_admin)):
+        shown = client.get(page(Site, "change", site.pk)).content.decode()
+        assert site.wp_path in shown
+        assert "geheim" not in shown
 
 
 def test_tokens_are_shown_without_their_hash(staff: Client, node: Node) -> None:

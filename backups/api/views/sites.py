@@ -27,9 +27,6 @@ from backups.errors import InvalidFieldError
 from backups.models import Node, Site
 from backups.queries import may_manage_site, sites_visible_to, sites_with_usage
 
-# What a site's own admins may change: nothing that leads to other files or another database.
-OWN_FIELDS = frozenset({"name", "url", "excludes"})
-
 
 class SiteList(ListCreateAPIView[Site]):
     """The sites that you may see; new ones are added by the admins of their node."""
@@ -66,8 +63,8 @@ class SiteDetail(RetrieveUpdateDestroyAPIView[Site]):
             for name, value in serializer.validated_data.items()
             if name == "db_password" or getattr(site, name) != value
         }
-        if changed - OWN_FIELDS:
-            names = ", ".join(sorted(changed - OWN_FIELDS))
+        if changed - sites.OWN_FIELDS:
+            names = ", ".join(sorted(changed - sites.OWN_FIELDS))
             allowed = may_manage_site(person(self.request), site)
             require(allowed, f"Only an admin of the node may change {names}.")
         serializer.save()
