@@ -278,11 +278,16 @@ def _is_reachable(url: str) -> bool:
 def _broker(url: str, name: str) -> str:
     """Return the URL of a broker; raises a sentence that does not hold the URL."""
     with suppress(ValueError):
-        urlsplit(url)
-        if re.match(r"(redis|rediss|redis\+socket)://.", url):
+        # A password with an unencoded "/" or "#" ends in the port's place, and Celery would say
+        # that it is no number.
+        port = urlsplit(url).port
+        if port != 0 and re.match(r"(redis|rediss|redis\+socket)://.", url):
             return url
     schemes = "redis://, rediss:// or redis+socket://"
-    raise ImproperlyConfigured(f'Environment variable "{PREFIX}{name}": Must be {schemes}.')
+    raise ImproperlyConfigured(
+        f'Environment variable "{PREFIX}{name}": Must be {schemes}, with special characters in '
+        "the password percent-encoded."
+    )
 
 
 def _database(url: str, name: str) -> dict[str, Any]:

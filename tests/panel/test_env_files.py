@@ -138,6 +138,14 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
         {"BROKER_URL": f"redis://:{SECRET}@[host"},
         '"HOLDFAST_BROKER_URL": Must be redis://',
     ),
+    "a password that is not encoded": (
+        {"BROKER_URL": f"redis://:{SECRET}/{SECRET}@host:6379/0"},
+        '"HOLDFAST_BROKER_URL": Must be redis://',
+    ),
+    "a password that is not encoded, for nodes": (
+        {"NODE_BROKER_URL": f"redis://:{SECRET}#{SECRET}@host:6379/0"},
+        "with special characters in the password percent-encoded",
+    ),
     "a database of another kind for nodes": (
         {"NODE_DATABASE_URL": f"oracle9://me:{SECRET}@host/name"},
         "HOLDFAST_NODE_DATABASE_URL is not a usable database URL",
