@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import secrets
 import socket
 import sys
@@ -102,7 +103,8 @@ def _path(options: Options) -> Path:
 
 def _earlier(path: Path) -> dict[str, str]:
     """Return what the file holds: what the panel does not give may be the host's own."""
-    return read_private(path) if path.exists() else {}
+    # A folder that this user may not enter is told as one that cannot be written to.
+    return read_private(path) if os.access(path, os.F_OK) else {}
 
 
 def _token(options: Options) -> str:

@@ -82,7 +82,7 @@ def _ask(request: urllib.request.Request) -> object:
             return _parsed(response.read(LONGEST_ANSWER))
     except urllib.error.HTTPError as error:
         raise CommandError(_refusal(error)) from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
         raise CommandError(_unreachable(getattr(error, "reason", error))) from error
 
 

@@ -170,6 +170,13 @@ def test_address_that_is_none_is_refused(url: str, tmp_path: Path) -> None:
         join(url, tmp_path / "node.env")
 
 
+@pytest.mark.parametrize("url", ["https://a..b", "https://127.0.0.1:x"])
+def test_address_that_nothing_can_have_is_told(url: str, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="cannot be reached"):
+        join(url, tmp_path / "node.env")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("source", ["file", "input"])
 def test_token_is_read_from_elsewhere_than_the_arguments(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -187,6 +194,9 @@ def test_token_is_not_used_up_when_the_file_could_not_be_written(tmp_path: Path)
     with answering(200, {}, b"") as (url, asked):
         with pytest.raises(CommandError, match="cannot be written"):
             join(url, tmp_path / "etc" / "node.env")
+        # What cannot even be looked at, as behind a folder that this user may not enter.
+        with pytest.raises(CommandError, match="cannot be written"):
+            join(url, tmp_path / ("x" * 300) / "node.env")
         open_file = tmp_path / "node.env"
         open_file.write_text("HOLDFAST_NODE=x")
         open_file.chmod(0o644)
