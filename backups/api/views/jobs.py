@@ -32,8 +32,8 @@ class JobQuery(serializers.Serializer[Any]):
     """Which jobs are wanted; `status` is one of the contract's words."""
 
     status = serializers.ChoiceField(choices=STATUSES, required=False)
-    site_id = serializers.IntegerField(required=False, max_value=LARGEST_KEY)
-    node_id = serializers.IntegerField(required=False, max_value=LARGEST_KEY)
+    site_id = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_KEY)
+    node_id = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_KEY)
     kind = serializers.ChoiceField(choices=[kind.value for kind in JobKind], required=False)
 
     def validate_status(self, status: str) -> list[JobState]:

@@ -61,7 +61,10 @@ def test_filters_choose_when_given(api: APIClient, site: Site, other_site: Site)
     assert {query: ids(api.get(f"/api/v1/jobs?{query}")) for query in expected} == expected
 
 
-@pytest.mark.parametrize("query", ["status=lost", "kind=bakup", "site_id=x", f"node_id={2**63}"])
+@pytest.mark.parametrize(
+    "query",
+    ["status=lost", "kind=bakup", "site_id=x", f"node_id={2**63}", f"site_id={-(2**63) - 1}"],
+)
 def test_filter_is_refused_when_it_cannot_be(query: str, api: APIClient) -> None:
     answer = api.get(f"/api/v1/jobs?{query}")
     assert answer.status_code == 400
