@@ -283,7 +283,9 @@ def fail_stage(
         return None
     failures = job.events.filter(kind=RESTARTED).count() if from_start else job.attempts
     if permanent or failures + 1 >= MAX_ATTEMPTS:
-        failed = fail_job(job, attempt.jobs(), code=code, message=message, hint=hint)
+        # A stop that came first wins over an error as it does over a result.
+        unstopped = attempt.jobs().filter(stop_requested_at=None)
+        failed = fail_job(job, unstopped, code=code, message=message, hint=hint)
         return JobState.FAILED if failed else None
     wait = RETRY_SECONDS[failures]
     changes: dict[str, Any] = {}

@@ -99,8 +99,9 @@ def reset_backup(*, site: Site, requested_by: Person | None) -> Reset:
                 .order_by("-queued_at")
                 .values_list("pk", flat=True)[:1]
             )
-            found = Job.objects.filter(pk__in=list(newest), reset_at=None)
-            found.update(reset_at=Now())
+            # One that has begun since is none that anybody wanted to be rid of.
+            ended = Job.objects.filter(pk__in=list(newest), reset_at=None, active_site=None)
+            ended.update(reset_at=Now())
             return Reset(None)
         who = f" by {requested_by}" if requested_by else ""
         revoked = tuple(

@@ -92,6 +92,15 @@ def test_stop_wins_over_a_result_that_comes_after_it(site: Site) -> None:
     assert not late
 
 
+def test_stop_wins_over_an_error_that_comes_after_it(site: Site) -> None:
+    attempt = claim(dispatched(site))
+    control.stop_backup(site=site, requested_by=None)
+    words = {"code": "disk_full", "message": "Full", "hint": "", "permanent": True}
+    assert attempts.fail_stage(attempt, **words) is None
+    assert attempts.end_stopped(attempt, is_clean=True)
+    assert Job.objects.get().state == "stopped"
+
+
 def test_nothing_can_be_stopped_when_nothing_is_active(site: Site) -> None:
     with pytest.raises(JobNotActiveError):
         control.stop_backup(site=site, requested_by=None)
@@ -135,6 +144,17 @@ def test_site_reads_idle_after_a_reset_when_nothing_was_active(site: Site) -> No
     assert backup_status(site, newest_job(site))["status"] == "failed"
     assert control.reset_backup(site=site, requested_by=None) == control.Reset(None)
     assert backup_status(site, newest_job(site))["status"] == "idle"
+
+
+def test_job_that_begins_while_a_reset_finds_nothing_is_shown(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing_just_before_a_start(site: Site) -> None:
+        jobs.start_backup(site=site)
+
+    monkeypatch.setattr(control, "_locked_active_job", find_nothing_just_before_a_start)
+    assert control.reset_backup(site=site, requested_by=None).job_id is None
+    assert backup_status(site, newest_job(site))["status"] == "running"
 
 
 def test_reset_does_not_wait_for_a_node_that_is_away(site: Site) -> None:
