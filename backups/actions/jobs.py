@@ -12,7 +12,12 @@ from backups.actions.admission import give_out_soon
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.room import WRITING_STAGES, expected_bytes, require_room
 from backups.actions.transitions import record
-from backups.errors import BackupAlreadyRunningError, NodeDisabledError, StorageMissingError
+from backups.errors import (
+    BackupAlreadyRunningError,
+    InUseError,
+    NodeDisabledError,
+    StorageMissingError,
+)
 from backups.models import Job, Site, Stage, Storage
 from backups.registry import stages_of
 from backups.roles import Person
@@ -23,7 +28,8 @@ def start_backup(*, site: Site, requested_by: Person | None = None, trigger: str
     """Record a backup of the site and have it sent; at most one is active, however many ask.
 
     What failed jobs of the site left for a retry is given up. Raises `BackupAlreadyRunningError`,
-    `NodeDisabledError`, `StorageMissingError` or `NoRoomError`.
+    `NodeDisabledError`, `StorageMissingError`, `NoRoomError`, or `InUseError` if the site is moved
+    to another node at this moment.
     """
     return begin_job(
         site=site,
@@ -47,6 +53,8 @@ def begin_job(
 
     `done_stages` are the fields of stages that need not be run again; `values` those of the job.
     """
+    # Read anew: whoever asks may have found it before it was moved to another node.
+    site = Site.objects.select_related("node", "storage").get(pk=site.pk)
     if not site.node.is_enabled:
         raise NodeDisabledError(f"{site.node} is disabled; enable it to back up {site.name}.")
     storage = _storage_for(site)
@@ -71,6 +79,9 @@ def begin_job(
                 Stage(job=job, name=stage.name, position=position, **done.get(stage.name, {}))
                 for position, stage in enumerate(stages_of(job.kind))
             )
+            # From here on the job's reference to the site keeps it from being moved.
+            if not Site.objects.filter(pk=site.pk, node=site.node_id).exists():
+                raise InUseError(f"{site.name} was just moved to another node; start it again.")
             record(job.pk, epoch=job.epoch, kind="queued", message=message)
             give_up_kept_work(site)
     except IntegrityError as error:

@@ -9,6 +9,8 @@ import pytest
 from django.db.models.functions import Now
 
 from backups.actions import admission, attempts, jobs, recovery
+from backups.actions.sites import change_site
+from backups.errors import InUseError
 from backups.models import BackupStatus, Job, Node, Site, Storage, Worker
 
 pytestmark = pytest.mark.usefixtures("closed_broker")
@@ -127,3 +129,26 @@ def test_stage_is_claimed_once_however_often_its_message_comes(site: Site) -> No
         job_id=str(uuid.uuid4()), epoch=1, stage_name="backup_db", worker="w"
     )
     assert gone is None
+
+
+def moved(site: Site, node: Node) -> None:
+    change_site(site=Site.objects.get(pk=site.pk), node=node, wp_path="/srv/other/example.com")
+
+
+def test_job_goes_to_the_node_that_has_the_site_now(site: Site, other_node: Node) -> None:
+    """Whoever starts it may have read the site before it was moved."""
+    moved(site, other_node)
+    assert jobs.start_backup(site=site).node == other_node
+
+
+def test_start_is_refused_when_the_site_is_moved_in_the_middle_of_it(
+    site: Site, other_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move_meanwhile(found: Site, **options: bool) -> int:
+        moved(found, other_node)
+        return 0
+
+    monkeypatch.setattr(jobs, "_expected_bytes", move_meanwhile)
+    with pytest.raises(InUseError):
+        jobs.start_backup(site=site)
+    assert not Job.objects.exists()
