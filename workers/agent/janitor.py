@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -95,7 +96,8 @@ class Janitor:
             self._calls.begin(leftover, is_clean=True)
         for leftover in self._found:
             if not self._calls.is_waiting_for(leftover.job_id):
-                self._remove(leftover)
+                # What cannot be removed keeps nothing else from its turn.
+                self._guarded(partial(self._remove, leftover))
 
     def _kill_processes(self) -> None:
         """Kill what the one who cleans up does not see: a container sees its own processes alone.

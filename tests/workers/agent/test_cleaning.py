@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +213,28 @@ def test_folder_stays_removed_while_an_attempt_that_was_given_up_still_writes(
         assert folders.remove_for_good(folder) == 1000
         still_open.write(b"late")
     assert list(spool.glob("*")) == []
+
+
+def test_folder_that_cannot_be_removed_keeps_no_other_from_its_turn(
+    job: Job, post: Post, spool: Path, janitor: Janitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that something is mounted on."""
+    busy = str(uuid.uuid4())
+    remove = janitor_module.remove_for_good
+
+    def refuse_the_busy_one(folder: Path) -> int:
+        if folder.name == busy:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return remove(folder)
+
+    monkeypatch.setattr(janitor_module, "remove_for_good", refuse_the_busy_one)
+    work_of(spool, job.folder_name)
+    control.reset_backup(site=job.site, requested_by=None)
+    found = leftovers.leftovers_of(post.node_id)
+
+    janitor.clean([replace(found[0], job_id=uuid.uuid4(), folder_name=busy), *found])
+
+    wait_until(lambda: not Job.objects.get(pk=job.pk).cleanup_pending, 10, "the other is cleaned")
 
 
 def test_nothing_to_remove_is_no_error(job: Job, post: Post, spool: Path) -> None:
