@@ -411,6 +411,25 @@ def test_damage_is_found_when_it_is_read_back(behind_rclone: Behind) -> None:
     assert store.stat(KEY) is None
 
 
+def test_object_stays_when_what_seems_damaged_is_another_attempts_by_now(
+    behind_rclone: Behind,
+) -> None:
+    """Who lost its lease while it read back must not remove what others have proven."""
+    behind, size = behind_rclone, 1000
+    reporter = InterruptingReporter(Fenced, after=1 << 62)
+
+    def flipped_by_one_that_slept(handler: Any, seen: Any) -> None:
+        code, headers, body = handler.forward(seen)
+        reporter.after = 0
+        handler.answer(seen, code, headers, bytes([body[0] ^ 1]) + body[1:])
+
+    behind.proxy.fail(lambda seen: "range" in seen.headers, flipped_by_one_that_slept, times=99)
+    store = open_store("s3", behind.config(), {"etag_md5": False})
+    with pytest.raises(Fenced):
+        PutCall(store, KEY, reporter=reporter)(BytesSource(pattern(size)))
+    assert store.stat(KEY) is not None
+
+
 SECRET = "Sup3rS3cr3tAccessKey+/="
 TOKEN = "t0ken-of-a-session"
 

@@ -76,14 +76,20 @@ class Upload:
         """Do it; see `Store.put`."""
         with self._crew:
             try:
-                return self._run(resume)
+                return self._run_or_withdraw(resume)
             except StopRequested:
                 self._withdraw()
                 raise
-            except EngineError as error:
-                if error.code in {"source_changed", "verification_failed"}:
-                    self._withdraw()
-                raise
+
+    def _run_or_withdraw(self, resume: Checkpoint | None) -> StoredObject:
+        try:
+            return self._run(resume)
+        except EngineError as error:
+            if error.code in {"source_changed", "verification_failed"}:
+                # Whoever has lost the lease leaves alone what another attempt has proven since.
+                self._reporter.check()
+                self._withdraw()
+            raise
 
     def _run(self, resume: Checkpoint | None) -> StoredObject:
         checkpoint = resume if resume and self._holds(resume) else None
