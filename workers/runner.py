@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models.functions import Now
 
 from backups.actions import attempts, leftovers
 from backups.actions.attempts import Attempt
@@ -114,8 +115,16 @@ def _run(stage_name: str, context: StageContext) -> StageResult:
 
 
 def _load(attempt: Attempt) -> Job:
-    jobs = Job.objects.select_related("site__node", "node", "storage").prefetch_related("stages")
-    return jobs.get(pk=attempt.job_id)
+    """Return the job; raises `Fenced` if it is another attempt's already.
+
+    The keeper's clock begins after the claim, and the process may have slept between the two.
+    """
+    jobs = attempt.jobs().filter(lease_expires_at__gt=Now())
+    wanted = jobs.select_related("site__node", "node", "storage").prefetch_related("stages")
+    job = wanted.first()
+    if job is None:
+        raise Fenced
+    return job
 
 
 def _finished(attempt: Attempt, keeper: LeaseKeeper, result: StageResult) -> bool:
@@ -179,7 +188,9 @@ def _stopped(attempt: Attempt, keeper: LeaseKeeper) -> bool:
     directory = _job_directory(attempt)
     cleanup.remove_tree(directory)
     seconds = max(LEAST_REMOVAL_SECONDS, STOP_SECONDS - keeper.seconds_since_stop())
-    is_clean = _removed_from_storage(leftover, seconds) and not directory.exists()
+    is_removed = _removed_from_storage(leftover, seconds) and not directory.exists()
+    # A request that was sent whole may be done after all: the agent looks again, and once more.
+    is_clean = is_removed and attempt.stage_name != "upload_remote"
     keeper.until_answered(lambda: attempts.end_stopped(attempt, is_clean=is_clean))
     return False
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from django.db import DataError, connection
 from django.utils import timezone
 
-from backups.actions import attempts
+from backups.actions import attempts, control, recovery
 from backups.models import Job, Site, Stage, Storage
 from backups.registry import STAGES
 from tests.workers.factories import dispatched_job, make_site
-from workers.engine.errors import EngineError, Fenced
+from workers.engine.errors import EngineError, Fenced, StopRequested
 from workers.lease import LeaseKeeper, boot_seconds
 from workers.runner import run_stage
 from workers.stages.context import StageContext, StageResult
@@ -216,3 +218,40 @@ def test_job_is_stopped_when_the_stop_comes_while_the_stage_fails(
     assert not run_next_stage(job)
     assert (job.state, job.active_site) == ("stopped", None)
     assert not (settings.HOLDFAST_SPOOL_DIRECTORY / str(job.pk)).exists()
+
+
+def test_attempt_does_nothing_when_it_slept_right_after_its_claim(
+    site: Site, script: dict, settings: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, ran = dispatched_job(site), []
+    claim = attempts.claim_stage
+
+    def claim_and_sleep(**words: Any) -> attempts.Attempt | None:
+        attempt = claim(**words)
+        Job.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        assert recovery.recover_lost_jobs() == 1
+        return attempt
+
+    monkeypatch.setattr(attempts, "claim_stage", claim_and_sleep)
+    script["run"] = ran.append
+    assert not run_next_stage(job)
+    assert (job.state, job.epoch, ran) == ("queued", 2, [])
+    assert not (settings.HOLDFAST_SPOOL_DIRECTORY / job.folder_name).exists()
+
+
+def test_agent_looks_again_when_a_stop_meets_an_upload(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that was sent whole may be answered, and done, after all was removed."""
+    stage = replace(STAGES["upload_remote"], path=f"{__name__}:scripted")
+    monkeypatch.setitem(STAGES, "upload_remote", stage)
+    job = dispatched_job(site)
+
+    def stop(context: StageContext) -> StageResult:
+        control.stop_job(job=job, requested_by=None)
+        raise StopRequested
+
+    monkeypatch.setitem(BEHAVIOUR, "run", stop)
+    for _ in range(4):
+        run_next_stage(job)
+    assert (job.state, job.stages_done, job.cleanup_pending) == ("stopped", 3, True)
