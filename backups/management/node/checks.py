@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
@@ -39,6 +40,16 @@ def problems_with(variables: Mapping[str, str], node: str, roots: Sequence[str])
 def _of_database(config: dict[str, Any], node: str) -> Iterator[str]:
     # This process's own database may be another one, or none: the received one has another name.
     connections.settings[RECEIVED] = ConnectionHandler({"default": config}).settings["default"]
+    try:
+        connections[RECEIVED]
+    except ImproperlyConfigured:
+        del connections.settings[RECEIVED]
+        kind = config["ENGINE"].rpartition(".")[2]
+        yield (
+            f"The driver of the panel's database is not installed here: "
+            f"pip install --require-hashes --no-deps -r requirements/{kind}.txt"
+        )
+        return
     try:
         yield from _of_schema(node)
     except DatabaseError as error:

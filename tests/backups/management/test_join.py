@@ -301,6 +301,23 @@ def test_each_problem_is_told_at_once(
     assert "do-not-show" not in "".join(found)
 
 
+def test_driver_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What Python does for a module that is not there; Django may have loaded its backend before.
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
+    monkeypatch.delitem(sys.modules, "django.db.backends.mysql.base", raising=False)
+    variables = {
+        "HOLDFAST_DATABASE_URL": "mysql://root:do-not-show@127.0.0.1/x",
+        "HOLDFAST_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0",
+        "HOLDFAST_SPOOL_DIRECTORY": str(tmp_path),
+    }
+    found = problems_with(variables, "web-01", [str(tmp_path)])
+    assert "not installed here" in found[0]
+    assert "requirements/mysql.txt" in found[0]
+    assert len(found) == 2
+
+
 def test_database_of_another_panel_or_version_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     assert "knows no node web-99" in problems(cluster, node="web-99")[0]
     empty = problems(cluster, DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}")
