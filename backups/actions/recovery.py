@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
@@ -60,25 +61,35 @@ def hand_over(*, worker: str, reason: str) -> int:
     number = 0
     for job in _running(worker):
         jobs = _running(worker).filter(pk=job.pk, epoch=job.epoch)
-        if job.state == JobState.STOPPING:
-            ended = end_job(job, jobs, JobState.STOPPED, message=f"{reason}; the job is stopped")
-            number += ended
-            continue
-        number += requeue(
-            job, jobs, message=f"{reason}; another one goes on from there", kind="handed_over"
-        )
+        number += _hand_over(job.pk, jobs, reason)
     for node_id in set(Worker.objects.filter(name=worker).values_list("node", flat=True)):
         give_out_soon(node_id)
     return number
+
+
+@transaction.atomic
+def _hand_over(job_id: uuid.UUID, jobs: QuerySet[Job], reason: str) -> bool:
+    job = _locked(job_id)
+    if job.state == JobState.STOPPING:
+        return end_job(job, jobs, JobState.STOPPED, message=f"{reason}; the job is stopped")
+    words = f"{reason}; another one goes on from there"
+    return requeue(job, jobs, message=words, kind="handed_over")
+
+
+def _locked(job_id: uuid.UUID) -> Job:
+    """Return the job as it is now, and as it stays: a stop may have come since it was found."""
+    return Job.objects.select_for_update().get(pk=job_id)
 
 
 def _running(worker: str) -> QuerySet[Job]:
     return Job.objects.filter(worker=worker, state__in=(JobState.RUNNING, JobState.STOPPING))
 
 
+@transaction.atomic
 def take_back(job: Job, condition: QuerySet[Job]) -> bool:
     """Take a job back from an attempt that is gone, as long as `condition` still holds."""
     jobs = condition.filter(pk=job.pk, epoch=job.epoch)
+    job = _locked(job.pk)
     stage = job.stages.filter(position=job.stages_done).first()
     what = f"The worker {job.worker} was lost during {stage.name if stage else 'the last stage'}"
     if job.state == JobState.STOPPING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from backups.actions import attempts, control, jobs, leftovers, recovery
@@ -288,3 +289,26 @@ def test_dead_attempt_is_taken_back_once(site: Site) -> None:
     names = {"job_id": attempt.job_id, "epoch": attempt.epoch, "token": attempt.token}
     assert recovery.recover_attempt(**names)
     assert not recovery.recover_attempt(**names)
+
+
+@pytest.mark.parametrize("ends", ["handed over", "recovered"])
+def test_job_is_stopped_at_once_when_the_stop_meets_the_end_of_its_worker(
+    site: Site, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Nobody would end it before its lease does: its worker's end has been dealt with."""
+    claim(dispatched(site))
+    running = recovery._running
+
+    def stop_just_after(worker: str) -> QuerySet[Job]:
+        monkeypatch.setattr(recovery, "_running", running)
+        found = running(worker)
+        list(found)  # read now: what comes next is not in it
+        control.stop_backup(site=site, requested_by=None)
+        return found
+
+    monkeypatch.setattr(recovery, "_running", stop_just_after)
+    if ends == "recovered":
+        assert recovery.recover_worker(worker="w@h") == 1
+    else:
+        assert recovery.hand_over(worker="w@h", reason="The worker ended") == 1
+    assert Job.objects.get().state == "stopped"
