@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.servers import wait_until
@@ -44,15 +43,17 @@ def add_storage(cluster: Cluster, name: str, path: Path, **others: Any) -> Answe
 
 @contextmanager
 def frozen_workers(cluster: Cluster) -> Iterator[None]:
-    """Let every worker's main process hold still: alive by its heartbeat, and silent."""
-    pids = [one.pid for name, one in cluster.daemons.items() if "worker" in name and one.alive]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    """Let every process of every worker hold still: alive by its heartbeat, and silent."""
+    agents = [one.pid for name, one in cluster.daemons.items() if "worker" in name and one.alive]
+    processes = [psutil.Process(pid) for pid in agents]
+    processes += [child for agent in processes for child in agent.children(recursive=True)]
+    for process in processes:
+        process.suspend()
     try:
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        for process in processes:
+            process.resume()
 
 
 def assert_fetched_without_a_trace(cluster: Cluster, backup: dict[str, Any]) -> None:
