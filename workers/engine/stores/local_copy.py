@@ -39,6 +39,7 @@ class PartialCopy:
     def __init__(self, folder: int, name: str, descriptor: int) -> None:
         self._folder = folder
         self._descriptor = descriptor
+        self._is_in_place = False
         self.name = name
 
     @classmethod
@@ -126,10 +127,16 @@ class PartialCopy:
     def move_to(self, name: str) -> None:
         """Give it its final name, replacing what has it; durable on return. Raises `OSError`."""
         os.rename(self.name, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        self._is_in_place = True
         os.fsync(self._folder)
 
     def discard(self) -> None:
-        """Free what it takes; never raises, since something else is being reported."""
+        """Free what it takes; never raises, since something else is being reported.
+
+        What has its final name is the object, and whole: it stays until its key is deleted.
+        """
+        if self._is_in_place:
+            return
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
         with contextlib.suppress(OSError):

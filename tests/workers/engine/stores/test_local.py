@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -24,7 +25,7 @@ from tests.contracts.store_sources import (
 )
 from tests.servers import wait_until
 from workers.engine.errors import EngineError, Fenced
-from workers.engine.stores import open_store
+from workers.engine.stores import local, open_store
 from workers.engine.stores.base import Store
 from workers.engine.stores.local_files import translated, write_whole
 
@@ -274,6 +275,23 @@ def test_damage_is_found_when_the_disk_gives_back_other_bytes(root: Path, store:
         PutCall(store, KEY, reporter=Flipping(Fenced, 1 << 60))(source)
     assert (caught.value.code, caught.value.permanent) == ("verification_failed", False)
     assert files_below(root) == []
+
+
+def test_object_in_its_place_stays_whole_when_the_disk_is_full_for_the_rest(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another attempt's object may have been there, and count already."""
+    source = BytesSource(pattern(1000))
+    PutCall(store, KEY)(source)
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(local, "replace_small_file", refuse)
+    with pytest.raises(EngineError) as caught:
+        PutCall(store, KEY)(source)
+    assert caught.value.code == "no_room"
+    assert (root / KEY).read_bytes() == source.data
 
 
 DENIED = """
