@@ -20,6 +20,8 @@ from backups.management.node.base import Options, Subcommand, Write
 from backups.management.node.checks import problems_with
 
 SECRET_KEY = "HOLDFAST_SECRET_KEY"  # noqa: S105
+CREDENTIAL = "HOLDFAST_NODE_CREDENTIAL"
+PANEL_URL = "HOLDFAST_PANEL_URL"
 STANDARD_INPUT = "-"
 
 
@@ -57,8 +59,8 @@ def _join(options: Options, write: Write) -> None:
         with replacing_private(path) as replace:
             answer = panel.join(address, token=token, hostname=socket.gethostname())
             own = {
-                "HOLDFAST_PANEL_URL": address,
-                "HOLDFAST_NODE_CREDENTIAL": answer.credential,
+                PANEL_URL: address,
+                CREDENTIAL: answer.credential,
                 SECRET_KEY: earlier.get(SECRET_KEY) or secrets.token_urlsafe(64),
             }
             variables = {**earlier, **answer.settings, **own}
@@ -73,14 +75,17 @@ def _join(options: Options, write: Write) -> None:
 
 def _refresh(options: Options, write: Write) -> None:
     path = _path(options)
-    if not settings.HOLDFAST_NODE_CREDENTIAL:
+    earlier = _earlier(path)
+    # The file that was named may be another one than that which this process was started with.
+    credential = earlier.get(CREDENTIAL) or settings.HOLDFAST_NODE_CREDENTIAL
+    if not credential:
         raise CommandError("This host has not joined: manage.py node join --panel … --token -")
     address = panel.usable_url(
-        options["panel"] or settings.HOLDFAST_PANEL_URL, allow_http=options["allow_http"]
+        options["panel"] or earlier.get(PANEL_URL) or settings.HOLDFAST_PANEL_URL,
+        allow_http=options["allow_http"],
     )
-    answer = panel.own_settings(address, credential=settings.HOLDFAST_NODE_CREDENTIAL)
-    earlier = _earlier(path)
-    variables = {**earlier, **answer.settings, "HOLDFAST_PANEL_URL": address}
+    answer = panel.own_settings(address, credential=credential)
+    variables = {**earlier, **answer.settings, PANEL_URL: address}
     if variables == earlier:
         write(f"Nothing has changed in {path}.")
         return

@@ -88,7 +88,7 @@ def answering(status: int, headers: dict[str, str], body: bytes) -> Iterator[tup
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
-            asked.append((self.path, json.loads(self.rfile.read(length))))
+            asked.append((self.path, json.loads(self.rfile.read(length) or b"null")))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -210,6 +210,16 @@ def test_token_is_not_used_up_when_the_file_could_not_be_written(tmp_path: Path)
 def test_refresh_says_how_to_join_when_the_host_has_not(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="This host has not joined"):
         output_of("refresh", "--file", str(tmp_path / "node.env"))
+
+
+def test_refresh_uses_the_file_that_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "node.env"
+    with answering(401, {}, b'{"detail": "Not yours."}') as (url, asked):
+        with replacing_private(path) as replace:
+            replace({"HOLDFAST_PANEL_URL": url, "HOLDFAST_NODE_CREDENTIAL": "the-credential"})
+        with pytest.raises(CommandError, match="The panel refused: Not yours"):
+            output_of("refresh", "--file", str(path))
+    assert [path for path, _ in asked] == ["/api/v1/nodes/self"]
 
 
 def test_file_is_replaced_whole_and_for_the_owner_alone(tmp_path: Path) -> None:
