@@ -201,7 +201,7 @@ FILES = st.tuples(
 
 @pytest.mark.slow
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(files=st.lists(FILES, max_size=8))
 def test_gnu_tar_restores_what_was_there_when_the_tree_is_arbitrary(
