@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import ipaddress
 import os
-import re
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, EnvValidationError
 from marshmallow.validate import OneOf, Range
 
 from backups.environment_file import read_private
+from panel.service_urls import broker_url, database_config, filled_in, is_reachable
 from panel.variables import Variables, has_password, with_password
 
 PREFIX = "HOLDFAST_"
@@ -31,24 +27,6 @@ BASE_DIRECTORY = Path(__file__).resolve().parent.parent
 SECRET_KEY_CHARACTERS = 50  # what Django's own deployment check asks for
 PRODUCTION_SPOOL = Path("/var/lib/holdfast/spool")
 DEVELOPMENT_SECRET_KEY = "development-only-secret-key-which-production-refuses-to-start-with"  # noqa: S105
-
-# Without a time zone of their own, MySQL sessions read leases back in the server's local time.
-MYSQL_OPTIONS: dict[str, Any] = {
-    "init_command": "SET time_zone='+00:00'",
-    "isolation_level": "read committed",
-    "charset": "utf8mb4",
-    "connect_timeout": 10,
-}
-# A partition that drops packets must not hold a session for the kernel's quarter of an hour. On
-# MySQL that bounds each statement: longer than any wait for a lock, but migrations take their time.
-MYSQL_TIMEOUTS = {"read_timeout": 120, "write_timeout": 120}
-POSTGRESQL_OPTIONS: dict[str, Any] = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
-# Writers queue up instead of failing: begin with the write lock, wait for it, let readers read on.
-SQLITE_OPTIONS: dict[str, Any] = {
-    "transaction_mode": "IMMEDIATE",
-    "timeout": 20,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +110,15 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
     secret_key = _secret_key(env, production)
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     positive = Range(min=1)
-    database_url, broker_url = _database_url(env), _broker_url(env)
+    database, broker = _database_url(env), _broker_url(env)
     return Environment(
         production=production,
         secret_key=secret_key,
         encryption_keys=_encryption_keys(env, secret_key, production),
         allowed_hosts=_allowed_hosts(env),
         csrf_trusted_origins=env.list("CSRF_TRUSTED_ORIGINS", []),
-        database=_database(database_url, "DATABASE_URL"),
-        broker_url=broker_url,
+        database=database_config(database, f"{PREFIX}DATABASE_URL"),
+        broker_url=broker,
         log_level=env.str("LOG_LEVEL", "INFO", validate=OneOf(levels)),
         spool_directory=_spool_directory(env, production),
         spool_reserve_mb=env.int("SPOOL_RESERVE_MB", 1024, validate=Range(min=0)),
@@ -159,8 +137,8 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
         node_file=node_file,
         node_credential=env.secret("NODE_CREDENTIAL"),
         panel_url=env.str("PANEL_URL", ""),
-        node_database_url=_node_database_url(env, database_url),
-        node_broker_url=_node_broker_url(env, broker_url),
+        node_database_url=_node_database_url(env, database),
+        node_broker_url=_node_broker_url(env, broker),
     )
 
 
@@ -220,37 +198,22 @@ def _is_fernet_key(key: str) -> bool:
 
 def _database_url(env: Variables) -> str:
     url = env.secret("DATABASE_URL", f"sqlite:///{BASE_DIRECTORY / 'holdfast.sqlite3'}")
-    _database(url, "DATABASE_URL")
-    return _filled_in(url, env.secret("DATABASE_PASSWORD"), "DATABASE")
+    database_config(url, f"{PREFIX}DATABASE_URL")
+    return filled_in(url, env.secret("DATABASE_PASSWORD"), f"{PREFIX}DATABASE")
 
 
 def _broker_url(env: Variables) -> str:
     url = env.secret("BROKER_URL", "redis://127.0.0.1:6379/0")
-    return _filled_in(_broker(url, "BROKER_URL"), env.secret("BROKER_PASSWORD"), "BROKER")
-
-
-def _filled_in(url: str, password: str, what: str) -> str:
-    """Return the URL with the password that a variable of its own holds, if one does."""
-    if not password:
-        return url
-    if url.startswith("sqlite:"):
-        raise ImproperlyConfigured(
-            f"{PREFIX}{what}_PASSWORD is set, but {PREFIX}{what}_URL is SQLite's, which has none."
-        )
-    if has_password(url):
-        raise ImproperlyConfigured(
-            f"{PREFIX}{what}_PASSWORD is set, and {PREFIX}{what}_URL holds a password of its own: "
-            "leave one out."
-        )
-    return with_password(url, password)
+    checked = broker_url(url, f"{PREFIX}BROKER_URL")
+    return filled_in(checked, env.secret("BROKER_PASSWORD"), f"{PREFIX}BROKER")
 
 
 def _node_database_url(env: Variables, own: str) -> str:
     """Return the database's URL as other hosts reach it; empty if there is none."""
     url = env.secret("NODE_DATABASE_URL")
     if not url:
-        return own if _is_reachable(own) else ""
-    _database(url, "NODE_DATABASE_URL")
+        return own if is_reachable(own) else ""
+    database_config(url, f"{PREFIX}NODE_DATABASE_URL")
     password = env.secret("DATABASE_PASSWORD")
     return with_password(url, password) if password and not has_password(url) else url
 
@@ -259,52 +222,7 @@ def _node_broker_url(env: Variables, own: str) -> str:
     """Return the broker's URL as other hosts reach it; empty if there is none."""
     url = env.secret("NODE_BROKER_URL")
     if not url:
-        return own if _is_reachable(own) else ""
+        return own if is_reachable(own) else ""
     password = env.secret("BROKER_PASSWORD")
-    url = _broker(url, "NODE_BROKER_URL")
+    url = broker_url(url, f"{PREFIX}NODE_BROKER_URL")
     return with_password(url, password) if password and not has_password(url) else url
-
-
-def _is_reachable(url: str) -> bool:
-    """Return whether a URL that was written for this host means the same on another one."""
-    host = urlsplit(url).hostname or "localhost"
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        # A socket's folder is percent-encoded in the host's place.
-        return host != "localhost" and not host.startswith("%2f")
-
-
-def _broker(url: str, name: str) -> str:
-    """Return the URL of a broker; raises a sentence that does not hold the URL."""
-    with suppress(ValueError):
-        # A password with an unencoded "/" or "#" ends in the port's place, and Celery would say
-        # that it is no number.
-        port = urlsplit(url).port
-        if port != 0 and re.match(r"(redis|rediss|redis\+socket)://.", url):
-            return url
-    schemes = "redis://, rediss:// or redis+socket://"
-    raise ImproperlyConfigured(
-        f'Environment variable "{PREFIX}{name}": Must be {schemes}, with special characters in '
-        "the password percent-encoded."
-    )
-
-
-def _database(url: str, name: str) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_health_checks=True))
-    except (ValueError, KeyError) as error:
-        # The URL may hold a password: say what is wrong, never what it is.
-        raise ImproperlyConfigured(
-            f"{PREFIX}{name} is not a usable database URL: expected "
-            "sqlite:///path, mysql://user:password@host/name or postgres://user:password@host/name."
-        ) from error
-    engine_options: dict[str, Any] = {
-        "django.db.backends.sqlite3": SQLITE_OPTIONS,
-        "django.db.backends.mysql": MYSQL_OPTIONS,
-        "django.db.backends.postgresql": POSTGRESQL_OPTIONS,
-    }.get(config["ENGINE"], {})
-    if engine_options is MYSQL_OPTIONS and sys.argv[1:2] != ["migrate"]:
-        engine_options = {**MYSQL_OPTIONS, **MYSQL_TIMEOUTS}
-    config["OPTIONS"] = {**engine_options, **config.get("OPTIONS", {})}
-    return config
