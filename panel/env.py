@@ -19,14 +19,19 @@ from environs import EnvError, EnvValidationError
 from marshmallow.validate import OneOf, Range
 
 from backups.environment_file import read_private
+from panel.addresses import Network, networks
+from panel.development_key import key_in
 from panel.service_urls import broker_url, database_config, filled_in, is_reachable
 from panel.variables import Variables, has_password, with_password
 
 PREFIX = "HOLDFAST_"
 BASE_DIRECTORY = Path(__file__).resolve().parent.parent
+METRICS_TOKEN_CHARACTERS = 32
 SECRET_KEY_CHARACTERS = 50  # what Django's own deployment check asks for
 PRODUCTION_SPOOL = Path("/var/lib/holdfast/spool")
-DEVELOPMENT_SECRET_KEY = "development-only-secret-key-which-production-refuses-to-start-with"  # noqa: S105
+DISTINCT_CHARACTERS = 10  # fewer is no random text of that length
+DEVELOPMENT_KEY_FILE = BASE_DIRECTORY / ".secret-key"
+YEAR_SECONDS = 31_536_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,21 @@ class Environment:
     csrf_trusted_origins: list[str]
     database: dict[str, Any]
     broker_url: str
+    database_connection_seconds: int
     log_level: str
+    log_format: str
+    trusted_proxies: list[Network]
+    cors_allowed_origins: list[str]
+    https_redirect: bool
+    hsts_seconds: int
+    max_request_bytes: int
+    metrics_token: str
+    audit_days: int
+    registration_open: bool
+    sign_in_failures: int
+    sign_in_lock_minutes: int
+    refresh_token_days: int
+    local_endpoints: bool
     spool_directory: Path
     spool_reserve_mb: int
     lease_seconds: int
@@ -111,15 +130,23 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     positive = Range(min=1)
     database, broker = _database_url(env), _broker_url(env)
+    connection_seconds = env.int(
+        "DATABASE_CONNECTION_SECONDS", 60 if production else 0, validate=Range(min=0)
+    )
     return Environment(
         production=production,
         secret_key=secret_key,
         encryption_keys=_encryption_keys(env, secret_key, production),
         allowed_hosts=_allowed_hosts(env),
         csrf_trusted_origins=env.list("CSRF_TRUSTED_ORIGINS", []),
-        database=database_config(database, f"{PREFIX}DATABASE_URL"),
+        database=database_config(
+            database, f"{PREFIX}DATABASE_URL", connection_seconds=connection_seconds
+        ),
+        database_connection_seconds=connection_seconds,
         broker_url=broker,
         log_level=env.str("LOG_LEVEL", "INFO", validate=OneOf(levels)),
+        **_web(env, production),
+        **_sign_in(env, production),
         spool_directory=_spool_directory(env, production),
         spool_reserve_mb=env.int("SPOOL_RESERVE_MB", 1024, validate=Range(min=0)),
         lease_seconds=env.int("LEASE_SECONDS", 90, validate=Range(min=3)),
@@ -142,12 +169,55 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
     )
 
 
+def _web(env: Variables, production: bool) -> dict[str, Any]:
+    """Return what decides how HTTP is answered and what is written down of it."""
+    formats, not_negative = ("text", "json"), Range(min=0)
+    hsts_seconds = YEAR_SECONDS if production else 0
+    return {
+        "log_format": env.str(
+            "LOG_FORMAT", "json" if production else "text", validate=OneOf(formats)
+        ),
+        "trusted_proxies": networks(env.list("TRUSTED_PROXIES", []), f"{PREFIX}TRUSTED_PROXIES"),
+        "cors_allowed_origins": env.list("CORS_ALLOWED_ORIGINS", []),
+        "https_redirect": env.bool("HTTPS_REDIRECT", False),
+        "hsts_seconds": env.int("HSTS_SECONDS", hsts_seconds, validate=not_negative),
+        "max_request_bytes": env.int("MAX_REQUEST_BYTES", 1 << 20, validate=Range(min=1024)),
+        "metrics_token": _metrics_token(env),
+        "audit_days": env.int("AUDIT_DAYS", 730, validate=not_negative),
+        "local_endpoints": env.bool("LOCAL_ENDPOINTS", False),
+    }
+
+
+def _sign_in(env: Variables, production: bool) -> dict[str, Any]:
+    positive = Range(min=1)
+    return {
+        "registration_open": env.bool("REGISTRATION_OPEN", not production),
+        "sign_in_failures": env.int("SIGN_IN_FAILURES", 5, validate=positive),
+        "sign_in_lock_minutes": env.int("SIGN_IN_LOCK_MINUTES", 15, validate=positive),
+        "refresh_token_days": env.int("REFRESH_TOKEN_DAYS", 14, validate=positive),
+    }
+
+
+def _metrics_token(env: Variables) -> str:
+    token: str = env.secret("METRICS_TOKEN")
+    if token and len(token) < METRICS_TOKEN_CHARACTERS:
+        raise ImproperlyConfigured(
+            f"{PREFIX}METRICS_TOKEN must be left out or have {METRICS_TOKEN_CHARACTERS} "
+            "characters or more."
+        )
+    return token
+
+
 def _secret_key(env: Variables, production: bool) -> str:
-    secret_key = env.secret("SECRET_KEY", "" if production else DEVELOPMENT_SECRET_KEY)
-    if len(secret_key) < SECRET_KEY_CHARACTERS:
+    secret_key: str = env.secret("SECRET_KEY")
+    if not secret_key and not production:
+        return key_in(DEVELOPMENT_KEY_FILE, variable=f"{PREFIX}SECRET_KEY")
+    is_long = len(secret_key) >= SECRET_KEY_CHARACTERS
+    if not is_long or len(set(secret_key)) < DISTINCT_CHARACTERS:
         when = "must be set in production" if production else "must be left out or set"
         raise ImproperlyConfigured(
-            f"HOLDFAST_SECRET_KEY {when}, to {SECRET_KEY_CHARACTERS} characters or more."
+            f"{PREFIX}SECRET_KEY {when}, to {SECRET_KEY_CHARACTERS} random characters or more: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(64))'"
         )
     return secret_key
 

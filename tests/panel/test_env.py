@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECRET = "do-not-show-this"
 GOOD_PRODUCTION = {
     "HOLDFAST_ENVIRONMENT": "production",
-    "HOLDFAST_SECRET_KEY": "x" * 50,
+    "HOLDFAST_SECRET_KEY": "a-key-of-fifty-characters-with-0123456789-in-it-zzz",
     "HOLDFAST_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 }
 
@@ -39,7 +39,27 @@ WRONG = {
         {**GOOD_PRODUCTION, "HOLDFAST_SECRET_KEY": ""},
         "HOLDFAST_SECRET_KEY must be set in production",
     ),
-    "a short secret key": ({"HOLDFAST_SECRET_KEY": SECRET}, "50 characters or more"),
+    "a short secret key": ({"HOLDFAST_SECRET_KEY": SECRET}, "50 random characters or more"),
+    "a secret key that is not random": (
+        {**GOOD_PRODUCTION, "HOLDFAST_SECRET_KEY": f"{SECRET[:2]}" * 40},
+        "50 random characters or more",
+    ),
+    "a short token for metrics": (
+        {"HOLDFAST_METRICS_TOKEN": SECRET},
+        "HOLDFAST_METRICS_TOKEN must be left out or have 32 characters or more",
+    ),
+    "a proxy that is no address": (
+        {"HOLDFAST_TRUSTED_PROXIES": "10.0.0.1, proxy.example.com"},
+        "HOLDFAST_TRUSTED_PROXIES holds 'proxy.example.com'",
+    ),
+    "a network that is an address": (
+        {"HOLDFAST_TRUSTED_PROXIES": "10.0.0.1/8"},
+        "with zeros behind the network's part",
+    ),
+    "a log format that is none": (
+        {"HOLDFAST_LOG_FORMAT": "xml"},
+        '"HOLDFAST_LOG_FORMAT": Must be one of: text, json',
+    ),
     "no encryption key in production": (
         {**GOOD_PRODUCTION, "HOLDFAST_ENCRYPTION_KEYS": ""},
         "HOLDFAST_ENCRYPTION_KEYS must be set in production",
