@@ -39,7 +39,6 @@ class Job(models.Model):
         max_length=12,
         choices=[(state.value, state.value) for state in JobState],
         default=JobState.QUEUED.value,
-        db_index=True,
     )
     epoch = models.PositiveIntegerField(default=1)
     token = models.UUIDField(null=True, blank=True)
@@ -85,7 +84,15 @@ class Job(models.Model):
 
     class Meta:
         ordering = ["-queued_at"]
-        indexes = [models.Index(fields=["site", "-queued_at"])]
+        # What lists filter by, with their order; further columns let totals be counted in the
+        # index alone.
+        indexes = [
+            models.Index(fields=["site", "-queued_at"]),
+            models.Index(fields=["node", "state", "-queued_at"]),
+            models.Index(fields=["state", "-queued_at", "kind"]),
+            models.Index(fields=["kind", "-queued_at"]),
+            models.Index(fields=["trigger", "-queued_at"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"

@@ -12,12 +12,10 @@ from django.db.models import (
     Count,
     Exists,
     ExpressionWrapper,
-    Max,
     OuterRef,
     Q,
     QuerySet,
     Subquery,
-    Sum,
     Value,
     When,
 )
@@ -30,7 +28,6 @@ from backups.states import ADMITTED, JobState
 MISSED_HEARTBEATS = 3
 
 _STATE_SHOWN = Case(When(reset_at__isnull=False, then=Value(str(JobState.RESET))), default="state")
-_GOOD = Q(backups__status=BackupStatus.SUCCESS)
 
 
 def worker_silence() -> timedelta:
@@ -67,7 +64,7 @@ def nodes_with_standing(nodes: QuerySet[Node]) -> QuerySet[Any]:
 
 
 def sites_with_usage(sites: QuerySet[Site]) -> QuerySet[Site]:
-    """Add `backup_count`, `last_backup` and `storage_used_bytes` of good backups to sites.
+    """Add `newest_state` and `db_password_set` to sites; what they use are columns of theirs.
 
     `newest_state` is that of the newest job, `reset` if it was reset after its end;
     `db_password_set` says whether there is one: the secret itself stays unread, so that one that
@@ -79,9 +76,6 @@ def sites_with_usage(sites: QuerySet[Site]) -> QuerySet[Site]:
         sites.select_related("node", "storage")
         .defer("db_password", "storage__secrets")
         .annotate(
-            backup_count=Count("backups", filter=_GOOD),
-            last_backup=Max("backups__created_at", filter=_GOOD),
-            storage_used_bytes=Coalesce(Sum("backups__size_bytes", filter=_GOOD), 0),
             newest_state=Subquery(newest.values(shown=_STATE_SHOWN)[:1]),
             db_password_set=ExpressionWrapper(with_secret, output_field=BooleanField()),
         )
