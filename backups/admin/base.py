@@ -11,6 +11,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Model
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.functional import cached_property
 
 from backups.errors import DomainError
 from backups.queries import nodes_visible_to, page_of
@@ -43,7 +44,7 @@ class LongListPaginator(_Paginator):
 class EndlessListPaginator(LongListPaginator):
     """Counts no further than anybody reads: to count millions of rows takes seconds."""
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The number of rows, `MOST_COUNTED` if there are more."""
         rows: Any = self.object_list

@@ -172,10 +172,6 @@ class JobEventAdmin(PartsOfJobsAdmin):
         events = events_visible_to(user)
         return events.select_related("job__site").defer("job__site__db_password")
 
-    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """Return the order: a job's log from its beginning, anything else newest first."""
-        return ("id",) if "job__id__exact" in request.GET else ("-id",)
-
     def site(self, event: JobEvent) -> str:
         return event.job.site.name
 

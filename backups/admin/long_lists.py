@@ -15,7 +15,7 @@ from backups.queries import jobs_visible_to, sites_visible_to
 from backups.roles import Role
 
 # Sites whose rows a search looks at, and jobs whose parts a list shows unless one job is chosen.
-MOST_SITES, MOST_JOBS = 100, 1000
+MOST_SITES, MOST_JOBS = 100, 200
 TRIGGERS = ("admin", "api", "command", "manual", "retry", "schedule")
 
 
@@ -74,6 +74,10 @@ class PartsOfJobsAdmin(OfSitesAdmin):
         f"A job's id, or a part of a site's name. Without one, and unless you see all sites, the "
         f"newest {MOST_JOBS} jobs are looked at."
     )
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Return the order: of one job from its beginning, else newest first."""
+        return ("id",) if "job__id__exact" in request.GET else ("-id",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

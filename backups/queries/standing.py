@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import reduce
+from operator import add
 from typing import Any
 
 from django.conf import settings
@@ -58,8 +60,9 @@ def nodes_with_standing(nodes: QuerySet[Node]) -> QuerySet[Any]:
     return nodes.annotate(
         is_online=Exists(alive),
         worker_count=_count(alive.values("node")),
-        active_jobs=_count(_jobs_of_node(list(ADMITTED))),
-        queued_jobs=_count(_jobs_of_node([JobState.QUEUED])),
+        # A state at a time: for several together MariaDB reads every job of the node.
+        active_jobs=reduce(add, (_count(_jobs_of_node(state)) for state in sorted(ADMITTED))),
+        queued_jobs=_count(_jobs_of_node(JobState.QUEUED)),
     )
 
 
@@ -99,8 +102,8 @@ def log_of(job: Job) -> QuerySet[JobEvent]:
     return job.events.order_by("id")
 
 
-def _jobs_of_node(states: list[JobState]) -> QuerySet[Job, Any]:
-    jobs = Job.objects.filter(node=OuterRef("pk"), state__in=states)
+def _jobs_of_node(state: JobState) -> QuerySet[Job, Any]:
+    jobs = Job.objects.filter(node=OuterRef("pk"), state=state)
     return jobs.order_by().values("node")
 
 

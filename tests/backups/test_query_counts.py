@@ -14,9 +14,11 @@ from tests.bench.scale import pages_of
 from tests.bench.scale_rows import Role, Size, fill, people
 
 TWO = Size(nodes=2, sites=2, jobs=8)
-# Health asks in threads, which know nothing of a test's transaction; eight jobs have no middle.
+# Health asks in threads, which know nothing of a test's transaction; eight jobs have few pages.
 SKIPPED = ("health", "jobs, completed, middle", "admin: job, page 2000")
-ORDERS = ("sites by -backup_count", "admin: site by backups")
+# Of pages that differ in a condition or in the order alone, one will do.
+ALIKE = ("sites by ", "jobs, ", "jobs of node")
+TAKEN = ("sites by -backup_count", "jobs, completed", "jobs, end", "jobs of node, failed")
 THIRTY = Size(nodes=30, sites=30, jobs=120)
 
 
@@ -34,11 +36,11 @@ def everybody() -> Iterator[Role]:
         yield role
 
 
-def queries_of(role: Role, size: Size) -> dict[tuple[str, str], int]:
-    """How many queries each page takes that the role may see; of all orders one will do."""
+def queries_of(role: Role) -> dict[tuple[str, str], int]:
+    """How many queries each page takes that the role may see."""
     counts = {}
-    for page, path in pages_of(role, size):
-        if page in SKIPPED or (" by " in page and page not in ORDERS):
+    for page, path in pages_of(role):
+        if page in SKIPPED or (page.startswith(ALIKE) and page not in TAKEN):
             continue
         with CaptureQueriesContext(connection) as captured:
             answer = role.client.get(path, headers={"Accept": "application/json, text/html"})
@@ -50,10 +52,10 @@ def queries_of(role: Role, size: Size) -> dict[tuple[str, str], int]:
 @pytest.mark.django_db
 def test_pages_take_as_many_queries_for_thirty_rows_as_for_two() -> None:
     fill(TWO)
-    few = {key: n for role in everybody() for key, n in queries_of(role, TWO).items()}
+    few = {key: n for role in everybody() for key, n in queries_of(role).items()}
     fill(THIRTY)
-    many = {key: n for role in everybody() for key, n in queries_of(role, THIRTY).items()}
+    many = {key: n for role in everybody() for key, n in queries_of(role).items()}
     assert {key: (few.get(key), n) for key, n in many.items() if few.get(key) != n} == {}
-    assert len(many) == len(few) > 120
+    assert len(many) == len(few) > 100
     # That is with those for who asks, in what session, with which rights.
     assert max(many.values()) <= 20

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pkgutil
 import threading
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.db.models import Max, Sum
 from django.db.models.functions import Now
 
+from backups import migrations
 from backups.actions import attempts
 from backups.actions.backups import forget_backup
 from backups.actions.usage import usage_kept
@@ -76,6 +80,20 @@ def test_usage_is_what_the_rows_say_when_jobs_end_and_backups_go(
     make_backup(other_site, b"of another site")
     assert_true(site, backups=0)
     assert_true(other_site, backups=1)
+
+
+def test_usage_of_old_sites_is_there_when_the_migration_has_run(
+    site: Site, other_site: Site, make_backup: Callable[..., Backup]
+) -> None:
+    make_backup(site, b"old")
+    make_backup(site, b"older", number=2)
+    make_backup(site, number=3, status=BackupStatus.FAILED)
+    Site.objects.update(backup_count=7, last_backup=None, storage_used_bytes=7)
+    names = [name for _, name, _ in pkgutil.iter_modules(migrations.__path__)]
+    scale = next(name for name in names if name.endswith("_scale"))
+    import_module(f"{migrations.__name__}.{scale}").count_what_sites_use(apps, None)
+    assert_true(site, backups=2)
+    assert_true(other_site, backups=0)
 
 
 @pytest.mark.django_db(transaction=True)

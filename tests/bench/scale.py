@@ -64,7 +64,7 @@ class Measured:
     slowest: tuple[float, str, Any]
 
 
-def pages_of(role: Role, size: Size) -> Iterator[tuple[str, str]]:
+def pages_of(role: Role) -> Iterator[tuple[str, str]]:
     """What the role looks at: a name and a path."""
     api = "/api/v1"
     yield "sites", f"{api}/sites/"
@@ -73,7 +73,7 @@ def pages_of(role: Role, size: Size) -> Iterator[tuple[str, str]]:
     for name in ORDERINGS:
         yield f"sites by {name}", f"{api}/sites/?ordering={name}"
         yield f"sites by -{name}", f"{api}/sites/?ordering=-{name}"
-    yield "sites, middle", f"{api}/sites/?skip={size.sites // 2}"
+    yield "sites, middle", f"{api}/sites/?skip={role.sites_seen // 2}"
     yield "sites, limit 500", f"{api}/sites/?limit=500"
     yield "site", f"{api}/sites/{role.site}"
     yield "jobs", f"{api}/jobs"
@@ -84,9 +84,12 @@ def pages_of(role: Role, size: Size) -> Iterator[tuple[str, str]]:
     yield "jobs of site", f"{api}/jobs?site_id={role.site}"
     yield "jobs of node", f"{api}/jobs?node_id={role.node}"
     yield "jobs of node, failed", f"{api}/jobs?node_id={role.node}&status=failed"
-    yield "jobs, middle", f"{api}/jobs?skip={size.jobs // 2}"
-    yield "jobs, end", f"{api}/jobs?skip={max(0, size.jobs - 60)}"
-    yield "jobs, completed, middle", f"{api}/jobs?status=completed&skip={size.jobs * 45 // 100}"
+    yield "jobs, middle", f"{api}/jobs?skip={role.jobs_seen // 2}"
+    yield "jobs, end", f"{api}/jobs?skip={max(0, role.jobs_seen - 60)}"
+    yield (
+        "jobs, completed, middle",
+        f"{api}/jobs?status=completed&skip={role.jobs_seen * 45 // 100}",
+    )
     yield "job", f"{api}/jobs/{role.job}"
     yield "nodes", f"{api}/nodes/"
     yield "site's backups", f"{api}/sites/{role.site}/backups"
@@ -122,7 +125,8 @@ def measure(stopwatch: Stopwatch, role: Role, path: str, runs: int) -> Measured 
     times = [sum(query[0] for query in queries) for queries in warm]
     middle = sorted(range(len(warm)), key=times.__getitem__)[len(warm) // 2]
     slowest = max(warm[middle], key=lambda query: query[0])
-    return Measured(len(warm[middle]), statistics.median(times), slowest)
+    # A thread that is new asks its database's version first: the fewest are those of the page.
+    return Measured(min(map(len, warm)), statistics.median(times), slowest)
 
 
 def explain(sql: str, params: Any) -> list[str]:
@@ -182,9 +186,9 @@ def _compare(many: Size, runs: int, limit: float) -> int:
     stopwatch.watch(connection)
     fill(FEW)
     few = {
-        (role.name, page): measure(stopwatch, role, path, 1)
+        (role.name, page): measure(stopwatch, role, path, 3)
         for role in people()
-        for page, path in pages_of(role, FEW)
+        for page, path in pages_of(role)
     }
     began = time.monotonic()
     fill(many)
@@ -192,13 +196,13 @@ def _compare(many: Size, runs: int, limit: float) -> int:
     print(f"{'page':28}{'role':16}{'queries':>8}{'few rows':>9}{'ms':>9}{'slowest':>9}")
     bad, slow = 0, {}
     for role in people():
-        for page, path in pages_of(role, many):
+        for page, path in pages_of(role):
             found, before = measure(stopwatch, role, path, runs), few[role.name, page]
             if found is None or before is None:
                 continue
             verdict = []
-            if found.queries != before.queries:
-                verdict.append("not constant")
+            if found.queries > before.queries:
+                verdict.append("more queries")
             if found.milliseconds > limit:
                 verdict.append("slow")
             bad += bool(verdict)

@@ -203,6 +203,8 @@ class Role:
     site: int
     node: int
     job: str
+    sites_seen: int
+    jobs_seen: int
 
 
 def people() -> list[Role]:
@@ -210,7 +212,7 @@ def people() -> list[Role]:
     from django.contrib.auth.models import Permission
     from django.test import Client
 
-    from backups import roles
+    from backups import queries, roles
     from backups.models import Job, Node, Site
     from panel.accounts.models import User
 
@@ -243,5 +245,6 @@ def people() -> list[Role]:
         job = Job.objects.filter(site=site).latest("queued_at")
         client = Client()
         client.force_login(user)
-        found.append(Role(name, client, site.pk, site.node_id, str(job.pk)))
+        seen = (queries.sites_visible_to(user).count(), queries.jobs_visible_to(user).count())
+        found.append(Role(name, client, site.pk, site.node_id, str(job.pk), *seen))
     return found
