@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any, ClassVar
 
@@ -16,6 +17,8 @@ from backups.roles import Role
 
 # Sites whose rows a search looks at, and jobs whose parts a list shows unless one job is chosen.
 MOST_SITES, MOST_JOBS = 100, 200
+# What a bundle's file name has behind that of its site.
+NAME_TAIL = re.compile(r"_\d{8}_\d{6}\.tar\.zst$")
 TRIGGERS = ("admin", "api", "command", "manual", "retry", "schedule")
 
 
@@ -39,13 +42,13 @@ class OfSitesAdmin(ReadOnlyAdmin):
 
     job_path: ClassVar[str] = "pk"
     site_path: ClassVar[str] = "site"
-    search_help_text = "A job's id, or a part of a site's name."
+    search_help_text = "A job's id, a part of a site's name, or a bundle's file name."
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Return what belongs to the job of that id, or to sites with the words in their names."""
-        words = search_term.split()
+        words = NAME_TAIL.sub("", search_term.strip()).split()
         if not words:
             return queryset, False
         try:

@@ -83,6 +83,7 @@ def test_jobs_are_found_by_id_and_by_site(
     assert rows_of(staff, f"job/?q={own[0].pk}") == [own[0]]
     assert set(rows_of(staff, "job/?q=EXAMPLE")) == set(own)
     assert set(rows_of(staff, "job/?q=other+org")) == set(others)
+    assert set(rows_of(staff, "job/?q=other.org_20260101_000000.tar.zst")) == set(others)
     assert rows_of(staff, f"job/?q={uuid.uuid4()}") == rows_of(staff, "job/?q=nowhere") == []
     assert [event.message.split()[0] for event in rows_of(staff, f"jobevent/?q={own[1].pk}")] == [
         "then",

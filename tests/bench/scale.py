@@ -27,7 +27,7 @@ from typing import Any
 from tests.bench.installation import DATABASES, database_url
 from tests.bench.scale_rows import Role, Size, fill, people
 
-FEW = Size(nodes=4, sites=24, jobs=96)
+FEW = Size(nodes=4, sites=24, jobs=480)
 SLOW_MILLISECONDS = 20
 ORDERINGS = ("id", "name", "url", "created_at", "last_backup", "backup_count", "storage_used_bytes")
 CHANGELISTS = ("site", "job", "backup", "node", "jobevent", "stage", "worker", "storage")
@@ -47,7 +47,9 @@ class Stopwatch:
             return execute(sql, params, many, context)
         finally:
             took = (time.perf_counter() - began) * 1000
-            self.queries.append((took, sql, params))
+            # A new connection is set up with these, whatever it is for.
+            if not sql.startswith("SET SESSION "):
+                self.queries.append((took, sql, params))
 
     def watch(self, connection: Any, **_: Any) -> None:
         """Watch a connection; /health opens its own, in threads."""
@@ -61,6 +63,7 @@ class Measured:
 
     queries: int
     milliseconds: float
+    least: float
     slowest: tuple[float, str, Any]
 
 
@@ -99,12 +102,17 @@ def pages_of(role: Role) -> Iterator[tuple[str, str]]:
     yield "storages", f"{api}/storage/providers"
     yield "health", "/health"
     yield "daemon health", f"{api}/daemon/health"
+    yield from admin_pages_of(role)
+
+
+def admin_pages_of(role: Role) -> Iterator[tuple[str, str]]:
+    """The admin's lists."""
     for name in CHANGELISTS:
         yield f"admin: {name}", f"/admin/backups/{name}/"
     yield "admin: index", "/admin/"
     yield "admin: site by backups", "/admin/backups/site/?o=-5"
     yield "admin: site, search", "/admin/backups/site/?q=shop-00"
-    yield "admin: job, page 2000", "/admin/backups/job/?p=2000"
+    yield "admin: job, middle", f"/admin/backups/job/?p={max(1, role.jobs_seen // 100)}"
     yield "admin: job, failed", "/admin/backups/job/?state__exact=failed"
     yield "admin: job, search", "/admin/backups/job/?q=shop-00"
     yield "admin: backup, search", "/admin/backups/backup/?q=shop-00"
@@ -125,8 +133,7 @@ def measure(stopwatch: Stopwatch, role: Role, path: str, runs: int) -> Measured 
     times = [sum(query[0] for query in queries) for queries in warm]
     middle = sorted(range(len(warm)), key=times.__getitem__)[len(warm) // 2]
     slowest = max(warm[middle], key=lambda query: query[0])
-    # A thread that is new asks its database's version first: the fewest are those of the page.
-    return Measured(min(map(len, warm)), statistics.median(times), slowest)
+    return Measured(len(warm[middle]), statistics.median(times), min(times), slowest)
 
 
 def explain(sql: str, params: Any) -> list[str]:
@@ -193,7 +200,7 @@ def _compare(many: Size, runs: int, limit: float) -> int:
     began = time.monotonic()
     fill(many)
     print(f"{many}, filled in {time.monotonic() - began:.0f} s", flush=True)
-    print(f"{'page':28}{'role':16}{'queries':>8}{'few rows':>9}{'ms':>9}{'slowest':>9}")
+    print(f"{'page':28}{'role':16}{'queries':>8}{'few rows':>9}{'ms':>9}{'least':>9}{'slowest':>9}")
     bad, slow = 0, {}
     for role in people():
         for page, path in pages_of(role):
@@ -210,7 +217,8 @@ def _compare(many: Size, runs: int, limit: float) -> int:
                 slow[f"{page} ({role.name})"] = found.slowest
             print(
                 f"{page:28}{role.name:16}{found.queries:8}{before.queries:9}"
-                f"{found.milliseconds:9.1f}{found.slowest[0]:9.1f}  {', '.join(verdict)}",
+                f"{found.milliseconds:9.1f}{found.least:9.1f}{found.slowest[0]:9.1f}"
+                f"  {', '.join(verdict)}",
                 flush=True,
             )
     for name, (took, sql, params) in slow.items():

@@ -19,7 +19,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 YEAR_SECONDS = 365 * 86_400
 # How the jobs of a site end, one after the other.
 ENDINGS = ("failed", "stopped", "reset", *["completed"] * 17)
-# Of the sites that are new in a filling, each so manieth is being backed up.
+# Of so many sites that are new in a filling, the first two are being backed up.
 ACTIVE_EACH = 30
 
 COPY_STAGES = """
@@ -126,7 +126,7 @@ def _jobs(sites: list[Any], new: set[int], storages: list[Any], numbers: range) 
         site = sites[place]
         queued = NOW - timedelta(seconds=YEAR_SECONDS - step * turn, microseconds=-number)
         is_newest = turn >= len(numbers) - len(sites)
-        is_active = is_newest and site.pk in new and place % ACTIVE_EACH == 0
+        is_active = is_newest and site.pk in new and place % ACTIVE_EACH < 2
         state = ENDINGS[(number // len(sites) + place) % len(ENDINGS)]
         if is_active:
             state = chance.choice(("queued", "dispatched", "running", "between"))
