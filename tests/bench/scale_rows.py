@@ -75,7 +75,7 @@ def fill(size: Size) -> None:
         count_usage(Site.objects.all())
         # It marked what is new.
         Job.objects.filter(priority=1).update(priority=0)
-        _count_anew(cursor, connection.vendor)
+        _settle(cursor, connection.vendor)
 
 
 def _add_nodes(wanted: int) -> None:
@@ -184,14 +184,14 @@ def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
         yield some
 
 
-def _count_anew(cursor: Any, vendor: str) -> None:
-    """Let the database count its rows, as it does by itself after a while."""
+def _settle(cursor: Any, vendor: str) -> None:
+    """Let the database look through its rows, as it does by itself after a while."""
     if vendor == "mysql":
         names = ["node", "worker", "site", "job", "stage", "backup", "jobevent"]
         cursor.execute("ANALYZE TABLE " + ", ".join(f"backups_{name}" for name in names))
         cursor.fetchall()
     elif vendor == "postgresql":
-        cursor.execute("ANALYZE")
+        cursor.execute("VACUUM ANALYZE")
 
 
 @dataclass(frozen=True)
