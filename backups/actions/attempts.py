@@ -23,6 +23,7 @@ from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.endings import MAX_ATTEMPTS, end_job, fail_job, requeue
 from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
+from backups.actions.usage import usage_kept
 from backups.models import Backup, BackupStatus, Job, Site, Stage
 from backups.states import JobState, StageState, percent
 
@@ -246,19 +247,20 @@ def _record_backup(job: Job, warnings: Sequence[str]) -> None:
     """Make the Backup exist: in the transaction that completes the job, and nowhere else."""
     outputs = {stage.name: stage.outputs for stage in job.stages.all()}
     sealed, stored = outputs["create_bundle"], outputs["upload_remote"]
-    Backup.objects.create(
-        site_id=job.site_id,
-        job=job,
-        storage_id=job.storage_id,
-        status=BackupStatus.SUCCESS,
-        object_key=stored["key"],
-        size_bytes=stored["size"],
-        sha256=sealed["sha256"],
-        verified_by=stored["verified_by"],
-        is_suspect=bool(sealed["suspicions"]),
-        facts=sealed["facts"],
-        created_at=Now(),
-    )
+    with usage_kept(job.site_id):
+        Backup.objects.create(
+            site_id=job.site_id,
+            job=job,
+            storage_id=job.storage_id,
+            status=BackupStatus.SUCCESS,
+            object_key=stored["key"],
+            size_bytes=stored["size"],
+            sha256=sealed["sha256"],
+            verified_by=stored["verified_by"],
+            is_suspect=bool(sealed["suspicions"]),
+            facts=sealed["facts"],
+            created_at=Now(),
+        )
     words = f"Completed with {len(warnings)} warnings" if warnings else "Completed"
     record(job.pk, epoch=job.epoch, kind="completed", message=words)
 

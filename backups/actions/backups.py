@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import transaction
-
+from backups.actions.usage import usage_kept
 from backups.errors import DeletionRefusedError
 from backups.models import Backup, Job
 from backups.states import ACTIVE
@@ -15,7 +14,7 @@ def forget_backup(*, backup: Backup) -> None:
     A row that somebody else removed in the meantime is no error. Raises `DeletionRefusedError`
     while a job works on the backup.
     """
-    with transaction.atomic():
+    with usage_kept(backup.site_id):
         require_deletable(backup=backup)
         Backup.objects.filter(pk=backup.pk).delete()
 

@@ -5,26 +5,92 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
+from django.core.paginator import Page, Paginator
 from django.db.models import Model
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.functional import cached_property
 
 from backups.errors import DomainError
+from backups.queries import nodes_visible_to, page_of
 
 # The stubs make these generic; Django's own classes cannot be subscripted when they run.
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
     _TabularInline = admin.TabularInline[Any, Any]
+    _Paginator = Paginator[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
     _TabularInline = admin.TabularInline
+    _Paginator = Paginator
+
+# Rows that are counted, and paged through, in lists that have many more.
+MOST_COUNTED = 10_000
+
+
+class LongListPaginator(_Paginator):
+    """Reads the rows of a page alone, not those before them."""
+
+    def page(self, number: int | str) -> Page[Any]:
+        """Return the page; raises `InvalidPage` for one that is not there."""
+        number = self.validate_number(number)
+        rows: Any = self.object_list
+        begin = (number - 1) * self.per_page
+        return Page(page_of(rows, begin, self.per_page, self.count), number, self)
+
+
+class EndlessListPaginator(LongListPaginator):
+    """Counts no further than anybody reads: to count millions of rows takes seconds."""
+
+    @cached_property
+    def count(self) -> int:
+        """The number of rows, `MOST_COUNTED` if there are more."""
+        rows: Any = self.object_list
+        return int(rows.order_by()[:MOST_COUNTED].count())
+
+
+class LongChangeList(ChangeList):
+    """Reads a list of one page as it does one of many, in as many queries."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the rows of the page."""
+        super().get_results(request)
+        if not self.multi_page:
+            self.result_list = self.paginator.page(1).object_list
+
+
+class VisibleNodes(admin.RelatedFieldListFilter):
+    """Filters by node, and names only those that the user may see."""
+
+    def field_choices(
+        self,
+        field: Any,  # noqa: ANN401
+        request: HttpRequest,
+        model_admin: Any,  # noqa: ANN401
+    ) -> list[tuple[str, Any]]:
+        """Return the visible nodes."""
+        user: Any = request.user
+        return [(str(node.pk), str(node)) for node in nodes_visible_to(user).order_by("name")]
 
 
 class DomainAdmin(_ModelAdmin):
-    """Shows what an action refuses as a message, with nothing changed."""
+    """Shows what an action refuses as a message, with nothing changed.
+
+    Lists are made for hundreds of thousands of rows: each costs its database a few dozen
+    milliseconds, which `tests/bench/scale.py` holds them to.
+    """
 
     list_per_page = 50
+    paginator = LongListPaginator
+    # What a filter leaves is counted, but not also what there would be without it.
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ANN401
+        """Return what reads the lists."""
+        return LongChangeList
 
     def changeform_view(
         self,

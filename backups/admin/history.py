@@ -17,9 +17,16 @@ from django.utils.html import format_html
 from backups import registry
 from backups.actions import control, operations
 from backups.admin.asking import confirmation, do_each, is_confirmed
-from backups.admin.base import ReadOnlyAdmin, ReadOnlyInline
+from backups.admin.base import ReadOnlyAdmin, ReadOnlyInline, VisibleNodes
+from backups.admin.long_lists import OfSitesAdmin, PartsOfJobsAdmin, Triggers
 from backups.models import Backup, Job, JobEvent, Stage, Worker
-from backups.queries import backups_visible_to, jobs_visible_to, nodes_visible_to
+from backups.queries import (
+    backups_visible_to,
+    events_visible_to,
+    jobs_visible_to,
+    nodes_visible_to,
+    stages_visible_to,
+)
 
 
 class StageInline(ReadOnlyInline):
@@ -32,14 +39,14 @@ class StageInline(ReadOnlyInline):
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
+class JobAdmin(OfSitesAdmin):
     """See the module."""
 
     list_display = ("id", "kind", "site", "node", "state", "progress", "trigger", "queued_at",
                     "finished_at")  # fmt: skip
-    list_filter = ("state", "kind", "node", "trigger")
-    search_fields = ("id", "site__name", "error_message")
-    date_hierarchy = "queued_at"
+    list_filter = ("state", "kind", ("node", VisibleNodes), Triggers, "queued_at")
+    search_fields = ("id", "site__name")
+    sortable_by = ("queued_at",)
     exclude = ("token", "active_site")
     readonly_fields = ("log",)
     inlines = (StageInline,)
@@ -136,48 +143,49 @@ class JobAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Stage)
-class StageAdmin(ReadOnlyAdmin):
+class StageAdmin(PartsOfJobsAdmin):
     """See the module."""
 
     list_display = ("name", "job", "state", "started_at", "finished_at", "bytes_processed")
-    list_filter = ("name", "state")
     search_fields = ("job__id", "job__site__name")
     exclude = ("checkpoint",)
+    job_path = "job"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Stage]:
         """Return the stages of the visible jobs."""
         user: Any = request.user
-        return Stage.objects.filter(job__in=jobs_visible_to(user)).select_related("job")
+        return stages_visible_to(user).select_related("job")
 
 
 @admin.register(JobEvent)
-class JobEventAdmin(ReadOnlyAdmin):
+class JobEventAdmin(PartsOfJobsAdmin):
     """See the module."""
 
     list_display = ("created_at", "level", "site", "stage", "message")
-    list_filter = ("level", "kind")
-    search_fields = ("message", "job__id", "job__site__name")
+    list_filter = ("level",)
+    search_fields = ("job__id", "job__site__name")
+    job_path = "job"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[JobEvent]:
         """Return the log of the visible jobs."""
         user: Any = request.user
-        events = JobEvent.objects.filter(job__in=jobs_visible_to(user))
+        events = events_visible_to(user)
         return events.select_related("job__site").defer("job__site__db_password")
 
-    @admin.display(ordering="job__site__name")
     def site(self, event: JobEvent) -> str:
         return event.job.site.name
 
 
 @admin.register(Backup)
-class BackupAdmin(ReadOnlyAdmin):
+class BackupAdmin(OfSitesAdmin):
     """See the module."""
 
     list_display = ("filename", "site", "storage", "status", "size_bytes", "verified_by",
                     "is_suspect", "created_at")  # fmt: skip
-    list_filter = ("status", "is_suspect", "storage", "site__node")
-    search_fields = ("object_key", "site__name", "sha256")
-    date_hierarchy = "created_at"
+    list_filter = ("status", "is_suspect", "storage", ("site__node", VisibleNodes), "created_at")
+    search_fields = ("site__name", "job__id")
+    sortable_by = ("created_at",)
+    job_path = "job"
     readonly_fields = ("address",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backup]:
@@ -199,7 +207,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     """See the module."""
 
     list_display = ("name", "node", "hostname", "process_id", "concurrency", "last_seen_at")
-    list_filter = ("node",)
+    list_filter = (("node", VisibleNodes),)
     search_fields = ("name", "hostname")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:

@@ -18,6 +18,7 @@ from backups.admin.base import (
     DomainAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
+    VisibleNodes,
     adopt,
     changed_values,
 )
@@ -182,7 +183,7 @@ class EnrolmentTokenAdmin(ReadOnlyAdmin):
     """Who may join, or has joined, a host as a node. The tokens themselves are stored nowhere."""
 
     list_display = ("node", "created_by", "created_at", "expires_at", "used_at", "used_from")
-    list_filter = ("node",)
+    list_filter = (("node", VisibleNodes),)
     search_fields = ("node__name",)
     exclude = ("token_hash",)
 

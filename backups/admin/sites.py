@@ -10,7 +10,7 @@ from django.db.models import ForeignKey, QuerySet
 from django.http import HttpRequest
 
 from backups.actions import jobs, sites
-from backups.admin.base import DomainAdmin, adopt, changed_values
+from backups.admin.base import DomainAdmin, VisibleNodes, adopt, changed_values
 from backups.errors import DomainError, InvalidFieldError
 from backups.models import Site
 from backups.queries import (
@@ -75,7 +75,7 @@ class SiteAdmin(DomainAdmin):
 
     form = SiteForm
     list_display = ("name", "node", "status", "last_backup", "backup_count", "storage", "wp_path")
-    list_filter = ("node", "storage", "db_engine")
+    list_filter = (("node", VisibleNodes), "storage", "db_engine")
     search_fields = ("name", "url", "wp_path")
     readonly_fields = ("uuid", "password_is_set", "created_at")
     filter_horizontal = ("admins",)

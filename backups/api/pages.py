@@ -12,6 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from backups.queries import page_of
+
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 
@@ -39,7 +41,7 @@ class SkipLimit(BasePagination):
         query.is_valid(raise_exception=True)
         skip, limit = query.validated_data["skip"], query.validated_data["limit"]
         self.total = queryset.count()
-        return list(queryset[skip : skip + limit])
+        return page_of(queryset, skip, limit, self.total)
 
     def get_paginated_response(self, data: Any) -> Response:  # noqa: ANN401
         """Return the envelope."""

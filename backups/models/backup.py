@@ -43,7 +43,14 @@ class Backup(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
-        indexes = [models.Index(fields=["site", "-created_at"])]
+        indexes = [
+            models.Index(fields=["site", "-created_at"]),
+            models.Index(fields=["status", "created_at"]),
+            models.Index(fields=["is_suspect", "created_at"]),
+            # Sums are made in these alone: of all sites, and of some.
+            models.Index(fields=["status", "storage", "size_bytes"]),
+            models.Index(fields=["site", "status", "storage", "size_bytes"]),
+        ]
 
     def __str__(self) -> str:
         return self.filename or f"failed backup {self.pk}"

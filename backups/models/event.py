@@ -28,6 +28,7 @@ class JobEvent(models.Model):
 
     class Meta:
         ordering = ["id"]
+        indexes = [models.Index(fields=["level"])]
 
     def __str__(self) -> str:
         return self.message

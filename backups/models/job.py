@@ -39,7 +39,6 @@ class Job(models.Model):
         max_length=12,
         choices=[(state.value, state.value) for state in JobState],
         default=JobState.QUEUED.value,
-        db_index=True,
     )
     epoch = models.PositiveIntegerField(default=1)
     token = models.UUIDField(null=True, blank=True)
@@ -85,7 +84,15 @@ class Job(models.Model):
 
     class Meta:
         ordering = ["-queued_at"]
-        indexes = [models.Index(fields=["site", "-queued_at"])]
+        # What lists filter by, then their order, which a database reads backwards as well. The
+        # columns behind are for other filters: without them each row would be read to be counted.
+        indexes = [
+            models.Index(fields=["site", "queued_at", "state", "kind"]),
+            models.Index(fields=["node", "state", "queued_at"]),
+            models.Index(fields=["state", "queued_at", "id", "kind"]),
+            models.Index(fields=["kind", "queued_at"]),
+            models.Index(fields=["trigger", "queued_at"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"

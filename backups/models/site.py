@@ -89,6 +89,11 @@ class Site(models.Model):
     next_run_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
     # Second of the newest object key; keys of one site never repeat (`actions.bundles`).
     newest_key_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Of the good backups: facts of other rows, kept here by `actions.usage`, since a list cannot
+    # be sorted by sums of hundreds of thousands of rows each time that somebody looks at it.
+    backup_count = models.PositiveIntegerField(default=0, editable=False)
+    last_backup = models.DateTimeField(null=True, blank=True, editable=False)
+    storage_used_bytes = models.BigIntegerField(default=0, editable=False)
     admins = models.ManyToManyField(
         settings.AUTH_USER_MODEL, blank=True, related_name="assigned_sites"
     )
@@ -96,6 +101,15 @@ class Site(models.Model):
 
     class Meta:
         ordering = ["name", "id"]
+        # One for each order that the list of sites offers.
+        indexes = [
+            models.Index(fields=["name"]),
+            models.Index(fields=["url"]),
+            models.Index(fields=["created_at"]),
+            models.Index(fields=["last_backup"]),
+            models.Index(fields=["backup_count"]),
+            models.Index(fields=["storage_used_bytes"]),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -1,5 +1,6 @@
 """Every question to the domain's rows: who may see what, and how things stand."""
 
+from backups.queries.pages import page_of
 from backups.queries.standing import (
     live_workers,
     log_of,
@@ -14,12 +15,14 @@ from backups.queries.status import backup_status, job_status
 from backups.queries.stored import node_of_backup, node_that_reaches, storage_usage
 from backups.queries.visibility import (
     backups_visible_to,
+    events_visible_to,
     jobs_visible_to,
     may_invite_hosts,
     may_manage_site,
     may_manage_storage,
     nodes_visible_to,
     sites_visible_to,
+    stages_visible_to,
     storages_visible_to,
 )
 from backups.queries.work import (
@@ -35,6 +38,7 @@ __all__ = [
     "RunningAttempt",
     "backup_status",
     "backups_visible_to",
+    "events_visible_to",
     "job_status",
     "jobs_visible_to",
     "keys_in_use",
@@ -52,9 +56,11 @@ __all__ = [
     "nodes_with_standing",
     "oldest_active_job",
     "owners_of",
+    "page_of",
     "running_attempts",
     "sites_visible_to",
     "sites_with_usage",
+    "stages_visible_to",
     "storage_usage",
     "storages_used_by",
     "storages_visible_to",

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Count, Sum
 
-from backups.models import Backup, BackupStatus, Node
+from backups.models import Backup, BackupStatus, Node, Storage
 from backups.queries.standing import nodes_with_live_workers
 from backups.queries.visibility import backups_visible_to
 from backups.registry import NODE_BOUND_STORES
@@ -30,7 +30,16 @@ def node_that_reaches(backup: Backup) -> Node:
 def storage_usage(user: Person) -> list[dict[str, Any]]:
     """Return `id name type backup_count used_bytes` of good visible backups, by storage."""
     good = backups_visible_to(user).filter(status=BackupStatus.SUCCESS).order_by()
-    rows = good.values_list("storage_id", "storage__name", "storage__type")
-    sums = rows.annotate(Count("pk"), Sum("size_bytes")).order_by("storage__name")
-    names = ("id", "name", "type", "backup_count", "used_bytes")
-    return [dict(zip(names, row, strict=True)) for row in sums]
+    # Names apart: grouping by a column of another table takes a temporary one.
+    sums = good.values("storage").annotate(number=Count("pk"), size=Sum("size_bytes"))
+    by_storage = {row["storage"]: row for row in sums}
+    return [
+        {
+            "id": storage.pk,
+            "name": storage.name,
+            "type": storage.type,
+            "backup_count": by_storage[storage.pk]["number"],
+            "used_bytes": by_storage[storage.pk]["size"],
+        }
+        for storage in Storage.objects.filter(pk__in=by_storage).only("name", "type")
+    ]

@@ -14,6 +14,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from backups.actions.attempts import Attempt
+from backups.actions.usage import usage_kept
 from backups.models import Backup, BackupStatus, Job, Node, Site, Storage, Worker
 from backups.roles import Role
 from panel.accounts import tokens
@@ -155,7 +156,8 @@ def make_backup(storage: Storage) -> Callable[..., Backup]:
             "created_at": Now(),
             **fields,
         }
-        backup = Backup.objects.create(site=site, storage=storage, **values)
+        with usage_kept(site.pk):
+            backup = Backup.objects.create(site=site, storage=storage, **values)
         return Backup.objects.get(pk=backup.pk)
 
     return make

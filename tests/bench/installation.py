@@ -103,14 +103,15 @@ def installation(database: str = "sqlite", slots: int = 2) -> Iterator[BenchClus
         broker = RedisServer(stack.enter_context(server_directory("redis")))
         broker.start()
         stack.callback(broker.stop)
-        cluster = BenchCluster(directory, _database_url(stack, database, directory), broker.url)
+        cluster = BenchCluster(directory, database_url(stack, database, directory), broker.url)
         stack.callback(cluster.stop)
         cluster.set_up(directory)
         cluster.ask(f"from backups.models import Node; print(Node.objects.update(slots={slots}))")
         yield cluster
 
 
-def _database_url(stack: ExitStack, database: str, directory: Path) -> str:
+def database_url(stack: ExitStack, database: str, directory: Path) -> str:
+    """Return the URL of an empty database of that kind, whose server ends with `stack`."""
     if database == "sqlite":
         return f"sqlite:///{directory / 'panel.sqlite3'}"
     if database == "mariadb":

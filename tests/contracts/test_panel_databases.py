@@ -130,6 +130,24 @@ def test_one_ending_wins_when_stop_reset_and_the_last_write_come_at_once(cluster
     assert [first, second].count("True") == (finished != "True")
 
 
+USED = """
+from django.db.models import Max, Sum
+from backups.models import Site
+site = Site.objects.get(pk={site})
+facts = site.backups.aggregate(Max("created_at"), Sum("size_bytes"))
+assert facts["created_at__max"] == site.last_backup, facts
+assert facts["size_bytes__sum"] == site.storage_used_bytes, facts
+print(site.backup_count)
+"""
+
+
+def test_usage_is_right_when_many_store_backups_of_a_site_at_once(cluster: Cluster) -> None:
+    site, _ = make_rows(cluster, with_job=False)
+    assert race(cluster, "store", site) == ["True"] * RACERS
+    said = cluster.manage("shell", "--verbosity", "0", "-c", USED.format(site=site)).stdout
+    assert said.split() == [str(RACERS)]
+
+
 def test_exactly_one_host_joins_when_many_have_the_same_token(cluster: Cluster) -> None:
     name = f"node-{next(NUMBERS)}"
     made = cluster.manage("node", "token", name, "--root", "/srv", "--quiet")

@@ -59,7 +59,7 @@ class JobList(ListAPIView[Job]):
         query = JobQuery(data=self.request.query_params)
         query.is_valid(raise_exception=True)
         conditions = {FILTERS[name]: value for name, value in query.validated_data.items()}
-        return with_names(person(self.request)).filter(**conditions).order_by("-queued_at", "pk")
+        return with_names(person(self.request)).filter(**conditions).order_by("-queued_at", "-pk")
 
 
 def visible_job(request: Request, job_id: UUID) -> Job:
