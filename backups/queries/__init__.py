@@ -1,5 +1,6 @@
 """Every question to the domain's rows: who may see what, and how things stand."""
 
+from backups.queries.followups import overdue, task_stats, tasks_with_state
 from backups.queries.standing import (
     live_workers,
     log_of,
@@ -14,13 +15,16 @@ from backups.queries.status import backup_status, job_status
 from backups.queries.stored import node_of_backup, node_that_reaches, storage_usage
 from backups.queries.visibility import (
     backups_visible_to,
+    follow_up_tasks_visible_to,
     jobs_visible_to,
     may_invite_hosts,
     may_manage_site,
     may_manage_storage,
     nodes_visible_to,
+    responsible_for,
     sites_visible_to,
     storages_visible_to,
+    task_owners_visible_to,
 )
 from backups.queries.work import (
     RunningAttempt,
@@ -35,6 +39,7 @@ __all__ = [
     "RunningAttempt",
     "backup_status",
     "backups_visible_to",
+    "follow_up_tasks_visible_to",
     "job_status",
     "jobs_visible_to",
     "keys_in_use",
@@ -51,12 +56,17 @@ __all__ = [
     "nodes_with_live_workers",
     "nodes_with_standing",
     "oldest_active_job",
+    "overdue",
     "owners_of",
+    "responsible_for",
     "running_attempts",
     "sites_visible_to",
     "sites_with_usage",
     "storage_usage",
     "storages_used_by",
     "storages_visible_to",
+    "task_owners_visible_to",
+    "task_stats",
+    "tasks_with_state",
     "worker_silence",
 ]
