@@ -64,6 +64,12 @@ class NoRoomError(DomainError):
     code = "not_enough_space"
 
 
+class QuotaExceededError(DomainError):
+    """The next backup is expected to take more than the site or its node may keep."""
+
+    code = "quota_exceeded"
+
+
 class EnrolmentRefusedError(DomainError):
     """The token is none of ours, or good no more; which of these is told to nobody."""
 

@@ -1,6 +1,8 @@
 """Every question to the domain's rows: who may see what, and how things stand."""
 
 from backups.queries.followups import overdue, task_stats, tasks_with_state
+from backups.queries.quotas import node_quota, site_quota
+from backups.queries.schedules import sites_due
 from backups.queries.standing import (
     live_workers,
     log_of,
@@ -50,6 +52,7 @@ __all__ = [
     "may_manage_storage",
     "newest_job",
     "node_of_backup",
+    "node_quota",
     "node_that_reaches",
     "nodes_open_for_stages",
     "nodes_visible_to",
@@ -60,6 +63,8 @@ __all__ = [
     "owners_of",
     "responsible_for",
     "running_attempts",
+    "site_quota",
+    "sites_due",
     "sites_visible_to",
     "sites_with_usage",
     "storage_usage",
