@@ -91,11 +91,12 @@ def _start_if_due(site: Any) -> bool:  # noqa: ANN401
 
 
 def _claim(site: Any, following: datetime | None) -> bool:  # noqa: ANN401
-    """Move the run that is due on, if it still is and the schedule still says so."""
-    seen = {
-        name: getattr(site, name)
-        for name in ("next_run_at", "schedule_frequency", "schedule_time", "schedule_days")
-    }
+    """Move the run that is due on, if it still is and the schedule still says so.
+
+    Whoever was quicker has moved it beyond the database's now.
+    """
+    names = ("schedule_frequency", "schedule_time", "schedule_days")
+    seen = {name: getattr(site, name) for name in names}
     due = Site.objects.filter(pk=site.pk, next_run_at__lte=Now(), **seen)
     return due.update(next_run_at=following) == 1
 
