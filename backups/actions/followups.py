@@ -75,8 +75,6 @@ def change_task(
         "site_id": job.site_id if job else None,
         "updated_at": Now(),
     }
-    if task.is_automatic:
-        values["site_id"] = task.site_id
     if completed is not None:
         # What is done already was done when it was.
         values["completed_at"] = Coalesce("completed_at", Now()) if completed else None

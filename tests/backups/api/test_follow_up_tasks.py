@@ -194,8 +194,11 @@ def test_task_of_another_is_not_found_below_ones_own_id(own: APIClient, super_ad
 
 
 def test_super_admin_reaches_everybodys_list(
-    api: APIClient, own: APIClient, site_admin: User
+    api: APIClient, own: APIClient, site_admin: User, super_admin: User
 ) -> None:
+    mine = add(super_admin, "not for you")
+    assert api.get(f"{own.tasks}/{mine.pk}").status_code == 404
+    assert api.get(own.tasks).json()["count"] == api.get(f"{own.tasks}/stats").json()["total"] == 0
     made = api.post(own.tasks, {"title": "for you"})
     assert (made.status_code, made.json()["user_id"]) == (201, site_admin.pk)
     assert titles(own) == ["for you"]

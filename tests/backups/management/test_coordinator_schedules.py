@@ -151,8 +151,18 @@ def test_only_so_many_start_in_one_round(
     assert schedules.start_due_backups() == 1
 
 
+def test_run_starts_no_second_time_when_another_coordinator_was_late(site: Site) -> None:
+    due(site)
+    [seen] = sites_due()
+    assert schedules._start_if_due(seen)
+    # Short as that backup was, it is over by now.
+    Job.objects.update(state="completed", active_site=None)
+    assert not schedules._start_if_due(seen)
+    assert Job.objects.count() == 1
+
+
 def test_each_run_starts_once_when_several_coordinators_see_it(
-    site: Site, other_site: Site
+    site: Site, other_site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     for one in (site, other_site):
         due(one)
@@ -174,3 +184,4 @@ def test_each_run_starts_once_when_several_coordinators_see_it(
         thread.join(60)
     assert len(started) == COORDINATORS
     assert (sum(started), Job.objects.count()) == (2, 2)
+    assert "left out" not in caplog.text, "who came late claimed nothing"
