@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Case, DateTimeField, Value, When
+from django.db.models import Case, DateTimeField, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from backups import queries
 from backups.actions.deadlocks import again_after_deadlock, lost_to_another
-from backups.errors import InvalidFieldError, with_hint
+from backups.errors import InvalidFieldError, TaskGoneError, with_hint
 from backups.models import FollowUpTask, Job
 from backups.models.followup import DESCRIPTION_LENGTH, TITLE_LENGTH
 from backups.roles import Person
@@ -61,7 +61,7 @@ def change_task(
     """Replace what a task says; without `completed` it stays as done or open as it is.
 
     The job of a task that a failed backup opened is what that task is about: it stays. Raises
-    `InvalidFieldError` for another one.
+    `InvalidFieldError` for another one, `TaskGoneError` if the task was removed meanwhile.
     """
     if task.is_automatic:
         if job is not None and job.pk != task.job_id:
@@ -79,18 +79,20 @@ def change_task(
         # What is done already was done when it was.
         values["completed_at"] = Coalesce("completed_at", Now()) if completed else None
     tasks = FollowUpTask.objects.filter(pk=task.pk)
-    tasks.update(**values)
-    return tasks.get()
+    return _written(tasks, tasks.update(**values))
 
 
 @again_after_deadlock
 def toggle_task(*, task: FollowUpTask) -> FollowUpTask:
-    """Make an open task done, and a done one open, in one statement."""
+    """Make an open task done, and a done one open, in one statement.
+
+    Raises `TaskGoneError` if it was removed meanwhile.
+    """
     done = When(completed_at=None, then=Now())
     tasks = FollowUpTask.objects.filter(pk=task.pk)
     nothing = Value(None, output_field=DateTimeField())
-    tasks.update(completed_at=Case(done, default=nothing), updated_at=Now())
-    return tasks.get()
+    changed = tasks.update(completed_at=Case(done, default=nothing), updated_at=Now())
+    return _written(tasks, changed)
 
 
 def delete_task(*, task: FollowUpTask) -> None:
@@ -161,6 +163,13 @@ def close_tasks_of(site_id: int) -> None:
     if keys := list(opened.values_list("pk", flat=True)):
         tasks = FollowUpTask.objects.filter(pk__in=keys, completed_at__isnull=True)
         tasks.update(completed_at=Now(), updated_at=Now())
+
+
+def _written(tasks: QuerySet[FollowUpTask], changed: int) -> FollowUpTask:
+    task = tasks.first() if changed else None
+    if task is None:
+        raise TaskGoneError("There is no such task any more.")
+    return task
 
 
 def _shortened(text: str, length: int) -> str:

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from backups.actions import followups
+from backups.errors import TaskGoneError
 from backups.models import FollowUpTask, Site
 from panel.accounts.models import User
 from tests.backups.conftest import claimed, ended_job
@@ -191,6 +192,19 @@ def test_task_of_another_is_not_found_below_ones_own_id(own: APIClient, super_ad
                own.patch(f"{url}/complete"), own.get(f"{own.tasks}/{10**30}")]  # fmt: skip
     assert [answer.status_code for answer in answers] == [404] * 5
     assert not FollowUpTask.objects.get().is_completed
+
+
+def test_task_is_not_found_when_it_goes_while_it_is_changed(site_admin: User) -> None:
+    """As when two browsers have the same list open."""
+    task = add(site_admin, "x")
+    followups.delete_task(task=task)
+    for change in (lambda: followups.toggle_task(task=task),
+                   lambda: followups.change_task(task=task, title="y")):  # fmt: skip
+        with pytest.raises(TaskGoneError) as caught:
+            change()
+        assert (caught.value.status, caught.value.code) == (404, "not_found")
+    followups.delete_task(task=task)
+    assert not FollowUpTask.objects.exists()
 
 
 def test_super_admin_reaches_everybodys_list(
