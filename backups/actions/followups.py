@@ -34,18 +34,20 @@ def add_task(
     completed: bool = False,
 ) -> FollowUpTask:
     """Put a task on the person's list, linked to a job if there is one."""
-    task = FollowUpTask.objects.create(
-        user_id=user.pk,
-        title=title,
-        description=description,
-        due_at=due_at,
-        job=job,
-        site_id=job.site_id if job else None,
-        completed_at=Now() if completed else None,
-        created_at=Now(),
-        updated_at=Now(),
-    )
-    return FollowUpTask.objects.get(pk=task.pk)
+    # Read before anybody else can see it, and remove it.
+    with transaction.atomic():
+        task = FollowUpTask.objects.create(
+            user_id=user.pk,
+            title=title,
+            description=description,
+            due_at=due_at,
+            job=job,
+            site_id=job.site_id if job else None,
+            completed_at=Now() if completed else None,
+            created_at=Now(),
+            updated_at=Now(),
+        )
+        return FollowUpTask.objects.get(pk=task.pk)
 
 
 @again_after_deadlock
