@@ -64,6 +64,19 @@ class NoRoomError(DomainError):
     code = "not_enough_space"
 
 
+class TaskGoneError(DomainError):
+    """Somebody removed the follow-up task meanwhile."""
+
+    code = "not_found"
+    status = 404
+
+
+class QuotaExceededError(DomainError):
+    """The next backup is expected to take more than the site or its node may keep."""
+
+    code = "quota_exceeded"
+
+
 class EnrolmentRefusedError(DomainError):
     """The token is none of ours, or good no more; which of these is told to nobody."""
 

@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/v1/auth/", include(("panel.accounts.urls", "accounts"), namespace="v1-auth")),
     *both("api/v1/users/me", Me.as_view(), "users-me"),
     path("api/v1/", include("backups.api.urls")),
+    path("api/", include("backups.api.tasks_urls")),
 ]
 
 handler400 = "panel.errors.bad_request"

@@ -21,6 +21,7 @@ from backups import queries
 from backups.actions.admission import give_out_soon
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.endings import MAX_ATTEMPTS, end_job, fail_job, requeue
+from backups.actions.followups import close_tasks_of_completed
 from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
 from backups.actions.usage import usage_kept
@@ -263,6 +264,7 @@ def _record_backup(job: Job, warnings: Sequence[str]) -> None:
         )
     words = f"Completed with {len(warnings)} warnings" if warnings else "Completed"
     record(job.pk, epoch=job.epoch, kind="completed", message=words)
+    close_tasks_of_completed(job)
 
 
 @again_after_deadlock

@@ -35,7 +35,7 @@ def again_after_deadlock(act: Callable[Arguments, Result]) -> Callable[Arguments
             try:
                 return act(*args, **kwargs)
             except OperationalError as error:
-                if attempt == ATTEMPTS or connection.in_atomic_block or not _lost(error):
+                if attempt == ATTEMPTS or connection.in_atomic_block or not lost_to_another(error):
                     raise
                 logger.info("%s begins again after a deadlock", act.__name__)
         raise AssertionError("the last attempt returns or raises")
@@ -43,7 +43,10 @@ def again_after_deadlock(act: Callable[Arguments, Result]) -> Callable[Arguments
     return act_again
 
 
-def _lost(error: OperationalError) -> bool:
+def lost_to_another(error: Exception) -> bool:
+    """Return whether the database ended this transaction to let another one through."""
+    if not isinstance(error, OperationalError):
+        return False
     cause = error.__cause__
     code = getattr(cause, "sqlstate", None) or (cause.args[0] if cause and cause.args else None)
     return code in _CODES

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from backups.actions.admission import give_out_soon
+from backups.actions.followups import open_tasks_of_failed
 from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
 from backups.models import Backup, BackupStatus, EventLevel, Job
@@ -83,6 +84,7 @@ def end_job(
                 status=BackupStatus.FAILED,
                 created_at=Now(),
             )
+            open_tasks_of_failed(job)
     give_out_soon(job.node_id)
     return True
 

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from backups.actions.admission import give_out_soon
 from backups.actions.deadlocks import again_after_deadlock
+from backups.actions.quotas import require_quota
 from backups.actions.room import WRITING_STAGES, expected_bytes, require_room
 from backups.actions.transitions import record
 from backups.errors import (
@@ -28,8 +29,8 @@ def start_backup(*, site: Site, requested_by: Person | None = None, trigger: str
     """Record a backup of the site and have it sent; at most one is active, however many ask.
 
     What failed jobs of the site left for a retry is given up. Raises `BackupAlreadyRunningError`,
-    `NodeDisabledError`, `StorageMissingError`, `NoRoomError`, or `InUseError` if the site is moved
-    to another node at this moment.
+    `NodeDisabledError`, `StorageMissingError`, `QuotaExceededError`, `NoRoomError`, or `InUseError`
+    if the site is moved to another node at this moment.
     """
     return begin_job(
         site=site,
@@ -58,6 +59,7 @@ def begin_job(
     if not site.node.is_enabled:
         raise NodeDisabledError(f"{site.node} is disabled; enable it to back up {site.name}.")
     storage = _storage_for(site)
+    require_quota(site)
     done = done_stages or {}
     expected = _expected_bytes(site, writes=len(done) < len(WRITING_STAGES))
     try:
@@ -85,7 +87,8 @@ def begin_job(
             record(job.pk, epoch=job.epoch, kind="queued", message=message)
             give_up_kept_work(site)
     except IntegrityError as error:
-        if not Job.objects.filter(active_site=site).exists():
+        # By what the row says: the other job may have ended since.
+        if "active_site" not in str(error):
             raise
         raise BackupAlreadyRunningError(
             f"A backup of {site.name} is already running; wait for it or stop it first."

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 from django.db import IntegrityError, transaction
 
+from backups.actions.followups import close_tasks_of
 from backups.actions.jobs import give_up_kept_work
 from backups.errors import InUseError, InvalidFieldError, SiteExistsError
 from backups.models import BackupStatus, Node, Site
@@ -90,6 +91,8 @@ def delete_site(*, site: Site) -> None:
         if kept:
             raise InUseError(f"{locked.name} has {kept} backups; delete them first.")
         locked.backups.all().delete()
+        # No backup of it will ever complete.
+        close_tasks_of(locked.pk)
         locked.delete()
 
 

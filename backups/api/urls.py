@@ -11,7 +11,17 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
-from backups.api.views import backups, control, enrolment, jobs, links, nodes, sites, storages
+from backups.api.views import (
+    backups,
+    control,
+    enrolment,
+    jobs,
+    links,
+    nodes,
+    plans,
+    sites,
+    storages,
+)
 
 Endpoint = tuple[str, str, str, Callable[..., Any]]
 
@@ -44,6 +54,10 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("sites/<int:site_id>/backup/status", control.BackupStatusView.as_view(), "backup-status"),
     ("sites/<int:site_id>/backup/logs", control.BackupLogs.as_view(), "backup-logs"),
     ("sites/<int:site_id>/backups", backups.SiteBackups.as_view(), "site-backups"),
+    ("sites/<int:site_id>/schedule", plans.SiteSchedule.as_view(), "site-schedule"),
+    ("sites/<int:site_id>/quota", plans.SiteQuota.as_view(), "site-quota"),
+    ("sites/<int:site_id>/quota/status", plans.SiteQuotaStatus.as_view(), "quota-status"),
+    ("sites/<int:site_id>/quota/check", plans.SiteQuotaCheck.as_view(), "quota-check"),
     ("backups/<int:backup_id>", backups.BackupDetail.as_view(), "backup"),
     ("backups/<int:backup_id>/download", backups.BackupDownload.as_view(), "backup-download"),
     ("downloads/<str:link>", links.download, "download"),

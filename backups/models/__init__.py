@@ -2,6 +2,7 @@
 
 from backups.models.backup import Backup, BackupStatus
 from backups.models.event import EventLevel, JobEvent
+from backups.models.followup import FollowUpTask
 from backups.models.job import Job, Stage
 from backups.models.leadership import Leadership
 from backups.models.node import MAX_SLOTS, EnrolmentToken, InputOutputClass, Node, Worker
@@ -14,6 +15,7 @@ __all__ = [
     "BackupStatus",
     "EnrolmentToken",
     "EventLevel",
+    "FollowUpTask",
     "InputOutputClass",
     "Job",
     "JobEvent",

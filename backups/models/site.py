@@ -14,15 +14,7 @@ from backups.fields import EncryptedJSONField
 from backups.models.node import Node
 from backups.models.storage import Storage
 from backups.registry import database_engine_choices
-
-
-class ScheduleFrequency(models.TextChoices):
-    """How often a site is backed up by itself."""
-
-    MANUAL = "manual", "Manual"
-    DAILY = "daily", "Daily"
-    WEEKLY = "weekly", "Weekly"
-    MONTHLY = "monthly", "Monthly"
+from backups.schedule import ScheduleFrequency
 
 
 def validate_absolute_path(path: str) -> None:

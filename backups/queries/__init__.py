@@ -1,6 +1,9 @@
 """Every question to the domain's rows: who may see what, and how things stand."""
 
+from backups.queries.followups import overdue, task_stats, tasks_with_state
 from backups.queries.pages import page_of
+from backups.queries.quotas import node_quota, site_quota
+from backups.queries.schedules import sites_due
 from backups.queries.standing import (
     live_workers,
     log_of,
@@ -16,14 +19,17 @@ from backups.queries.stored import node_of_backup, node_that_reaches, storage_us
 from backups.queries.visibility import (
     backups_visible_to,
     events_visible_to,
+    follow_up_tasks_visible_to,
     jobs_visible_to,
     may_invite_hosts,
     may_manage_site,
     may_manage_storage,
     nodes_visible_to,
+    responsible_for,
     sites_visible_to,
     stages_visible_to,
     storages_visible_to,
+    task_owners_visible_to,
 )
 from backups.queries.work import (
     RunningAttempt,
@@ -39,6 +45,7 @@ __all__ = [
     "backup_status",
     "backups_visible_to",
     "events_visible_to",
+    "follow_up_tasks_visible_to",
     "job_status",
     "jobs_visible_to",
     "keys_in_use",
@@ -49,20 +56,28 @@ __all__ = [
     "may_manage_storage",
     "newest_job",
     "node_of_backup",
+    "node_quota",
     "node_that_reaches",
     "nodes_open_for_stages",
     "nodes_visible_to",
     "nodes_with_live_workers",
     "nodes_with_standing",
     "oldest_active_job",
+    "overdue",
     "owners_of",
     "page_of",
+    "responsible_for",
     "running_attempts",
+    "site_quota",
+    "sites_due",
     "sites_visible_to",
     "sites_with_usage",
     "stages_visible_to",
     "storage_usage",
     "storages_used_by",
     "storages_visible_to",
+    "task_owners_visible_to",
+    "task_stats",
+    "tasks_with_state",
     "worker_silence",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from django.contrib.auth import get_user_model
 from django.db.models import Model, Q, QuerySet
 
-from backups.models import Backup, Job, JobEvent, Node, Site, Stage, Storage
+from backups.models import Backup, FollowUpTask, Job, JobEvent, Node, Site, Stage, Storage
 from backups.roles import Person, Role
 
 Row = TypeVar("Row", bound=Model)
@@ -71,6 +72,29 @@ def events_visible_to(user: Person) -> QuerySet[JobEvent]:
 
 def _of_visible(rows: QuerySet[Row], site: str, user: Person) -> QuerySet[Row]:
     return rows if _sees_everything(user) else rows.filter(**{site: sites_visible_to(user)})
+
+
+def task_owners_visible_to(user: Person) -> QuerySet[Any]:
+    """Return the people whose to-do lists the user may read and write."""
+    people: QuerySet[Any] = get_user_model()._default_manager.all()
+    if user.is_active and user.role == Role.SUPER_ADMIN:
+        return people
+    return people.filter(pk=user.pk) if user.is_active else people.none()
+
+
+def follow_up_tasks_visible_to(user: Person) -> QuerySet[FollowUpTask]:
+    """Return the tasks that the user may read and write: their own, a super admin any."""
+    return FollowUpTask.objects.filter(user__in=task_owners_visible_to(user))
+
+
+def responsible_for(site: Site) -> QuerySet[Any]:
+    """Return the active people to whom the site or its node is assigned, else the super admins."""
+    people: QuerySet[Any] = get_user_model()._default_manager.filter(is_active=True)
+    of_site = Q(pk__in=site.admins.values("pk"))
+    # A node that is assigned to a site admin is of no effect: they see nothing of it.
+    of_node = Q(pk__in=site.node.admins.values("pk")) & ~Q(role=Role.SITE_ADMIN)
+    assigned = people.filter(of_site | of_node)
+    return assigned if assigned.exists() else people.filter(role=Role.SUPER_ADMIN)
 
 
 def storages_visible_to(user: Person) -> QuerySet[Storage]:

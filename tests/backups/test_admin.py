@@ -13,12 +13,24 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from backups.actions import nodes
-from backups.models import Backup, EnrolmentToken, Job, JobEvent, Node, Site, Stage, Storage, Worker
+from backups.actions import followups, nodes
+from backups.models import (
+    Backup,
+    EnrolmentToken,
+    FollowUpTask,
+    Job,
+    JobEvent,
+    Node,
+    Site,
+    Stage,
+    Storage,
+    Worker,
+)
 from panel.accounts.models import User
 from tests.backups.conftest import ended_job
 
-MODELS = [Backup, EnrolmentToken, Job, JobEvent, Node, Site, Stage, Storage, Worker, User]
+MODELS = [Backup, EnrolmentToken, FollowUpTask, Job, JobEvent, Node, Site, Stage, Storage, Worker,
+          User]  # fmt: skip
 READ_ONLY = [Backup, EnrolmentToken, Job, JobEvent, Stage, Worker]
 MakeBackup = Callable[..., Backup]
 
@@ -28,8 +40,9 @@ def page(model: type, name: str = "changelist", *args: Any) -> str:
 
 
 @pytest.fixture
-def rows(site: Site, live_worker: Worker, make_backup: MakeBackup) -> None:
+def rows(site: Site, live_worker: Worker, make_backup: MakeBackup, super_admin: User) -> None:
     make_backup(site, job=ended_job(site))
+    followups.add_task(user=super_admin, title="example", job=Job.objects.get())
     make_token(site.node)
 
 
@@ -59,7 +72,8 @@ def test_list_takes_as_many_queries_for_one_row_as_for_many(
         make_backup(site, number=number, job=ended_job(site))
         Storage.objects.create(name=f"s{number}", type="local", config={"path": "/srv"})
         make_token(Node.objects.create(name=f"n{number}", allowed_roots=["/srv"]), number)
-        User.objects.create_user(f"u{number}@example.com")
+        user = User.objects.create_user(f"u{number}@example.com")
+        followups.add_task(user=user, title="x", job=Job.objects.first())
     with CaptureQueriesContext(connection) as many:
         assert staff.get(page(model)).status_code == 200
     # Filters in the sidebar come and go with what there is to choose from.

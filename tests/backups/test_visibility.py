@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from backups.actions import followups
 from backups.models import Node, Site, Storage
 from backups.queries import (
     backups_visible_to,
+    follow_up_tasks_visible_to,
     jobs_visible_to,
     may_manage_site,
     may_manage_storage,
@@ -70,3 +72,16 @@ def test_storages_can_be_chosen_by_whoever_adds_sites(
 ) -> None:
     choosing = {name: storages_visible_to(user).count() for name, user in people.items()}
     assert choosing == {"super": 1, "node": 1, "site": 0, "stranger": 0}
+
+
+def test_lists_are_their_owners_and_super_admins(
+    super_admin: User, node_admin: User, site_admin: User
+) -> None:
+    """Whatever a person administers, somebody else's list is none of it."""
+    tasks = [followups.add_task(user=user, title="x") for user in (node_admin, site_admin)]
+    assert list(follow_up_tasks_visible_to(node_admin)) == tasks[:1]
+    assert list(follow_up_tasks_visible_to(site_admin)) == tasks[1:]
+    assert set(follow_up_tasks_visible_to(super_admin)) == set(tasks)
+    for user in (super_admin, site_admin):
+        user.is_active = False
+        assert not follow_up_tasks_visible_to(user).exists()

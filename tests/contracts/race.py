@@ -17,10 +17,11 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
     django.setup()
     from django.db.models.functions import Now
 
-    from backups.actions import attempts, control, enrolment, jobs, leadership
+    from backups.actions import attempts, control, enrolment, jobs, leadership, schedules
     from backups.actions.usage import usage_kept
     from backups.errors import BackupAlreadyRunningError, EnrolmentRefusedError, JobNotActiveError
     from backups.models import Backup, Job, Site
+    from backups.queries import sites_due
 
     def claim() -> bool:
         claimed = attempts.claim_stage(
@@ -83,7 +84,19 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
             )
         return True
 
-    if what == "finish":
+    def fail() -> bool:
+        failed = attempts.fail_stage(
+            last_attempt, code="x", message="It failed", hint="Look.", permanent=True
+        )
+        return failed is not None
+
+    def schedule() -> bool:
+        """Start what was seen to be due before the start."""
+        return schedules._start_if_due(due_site)
+
+    if what == "schedule":
+        due_site = sites_due().get(pk=job_or_site)
+    if what in ("finish", "fail"):
         job = Job.objects.get(pk=job_or_site)
         last = job.stages.get(name="cleanup")
         assert job.token is not None
@@ -104,6 +117,8 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
         "stop": stop,
         "finish": finish,
         "store": store,
+        "fail": fail,
+        "schedule": schedule,
     }
     print(todo[what](), flush=True)
 

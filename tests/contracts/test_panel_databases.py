@@ -148,6 +148,81 @@ def test_usage_is_right_when_many_store_backups_of_a_site_at_once(cluster: Clust
     assert said.split() == [str(RACERS)]
 
 
+DUE = """
+from datetime import timedelta
+from django.db.models.functions import Now
+from backups.actions import schedules
+from backups.models import Site
+site = Site.objects.get(pk={site})
+schedules.set_schedule(site=site, frequency="daily", schedule_time="02:00")
+Site.objects.filter(pk=site.pk).update(next_run_at=Now() - timedelta(seconds=1))
+"""
+SCHEDULED = """
+from django.utils import timezone
+from backups.models import Site
+site = Site.objects.get(pk={site})
+print(*site.jobs.values_list("trigger", flat=True), site.next_run_at > timezone.now())
+"""
+
+
+def test_each_run_starts_once_when_many_coordinators_see_it(cluster: Cluster) -> None:
+    site, _ = make_rows(cluster, with_job=False)
+    cluster.manage("shell", "--verbosity", "0", "-c", DUE.format(site=site))
+    said = race(cluster, "schedule", site)
+    assert sorted(said) == ["False"] * (RACERS - 1) + ["True"]
+    said = cluster.manage("shell", "--verbosity", "0", "-c", SCHEDULED.format(site=site)).stdout
+    assert said.split() == ["schedule", "True"]
+
+
+PEOPLE = """
+from backups.models import Job
+from panel.accounts.models import User
+site = Job.objects.get(pk={job!r}).site
+for name in ("a", "b"):
+    site.admins.add(User.objects.create_user(f"{{name}}-{job}@example.com"))
+"""
+TASKS = """
+from django.db.models import F
+from backups.actions import followups
+from backups.models import FollowUpTask, Job
+from backups.queries import task_stats, tasks_with_state
+job = Job.objects.get(pk={job!r})
+tasks = FollowUpTask.objects.filter(site=job.site_id).order_by("pk")
+print(job.state, job.backup.status, tasks.count())
+followups.open_tasks_of_failed(job)
+print(*tasks.values_list("description", flat=True))
+task = followups.toggle_task(task=tasks[0])
+print(task.is_completed, *tasks_with_state(tasks).values_list("completed", flat=True))
+print(followups.toggle_task(task=task).completed_at, task_stats(tasks)["pending"])
+changed = followups.change_task(task=task, title="\U0001f389" * 200, completed=True)
+print(len(changed.title), task_stats(tasks)["completion_rate"])
+ordered = tasks.order_by(F("due_at").asc(nulls_last=True), "title")
+print([one.pk for one in ordered] == [tasks[1].pk, tasks[0].pk])
+followups.close_tasks_of(job.site_id)
+print(task_stats(tasks)["pending"])
+"""
+
+
+def test_tasks_are_opened_once_and_closed_when_a_failure_is_recorded_by_many(
+    cluster: Cluster,
+) -> None:
+    _, job = make_rows(cluster, with_job=True)
+    for code in (LAST_STAGE, PEOPLE):
+        cluster.manage("shell", "--verbosity", "0", "-c", code.format(job=job))
+    said = race(cluster, "fail", job)
+    assert sorted(said) == ["False"] * (RACERS - 1) + ["True"]
+    said = cluster.manage("shell", "--verbosity", "0", "-c", TASKS.format(job=job)).stdout
+    assert said.splitlines() == [
+        "failed FAILED 2",
+        "It failed. Look. It failed. Look.",
+        "True True False",
+        "None 2",
+        "200 50.0",
+        "True",
+        "0",
+    ]
+
+
 def test_exactly_one_host_joins_when_many_have_the_same_token(cluster: Cluster) -> None:
     name = f"node-{next(NUMBERS)}"
     made = cluster.manage("node", "token", name, "--root", "/srv", "--quiet")

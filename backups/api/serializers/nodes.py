@@ -21,7 +21,7 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
     concurrency = serializers.IntegerField(source="slots", read_only=True)
     active_jobs = serializers.IntegerField(read_only=True)
     queued_jobs = serializers.IntegerField(read_only=True)
-    last_seen = serializers.DateTimeField(source="last_seen_at", read_only=True)
+    last_seen = serializers.DateTimeField(source="last_seen_at", read_only=True, allow_null=True)
 
     class Meta:
         model = Node

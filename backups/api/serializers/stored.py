@@ -18,6 +18,7 @@ class BackupSerializer(serializers.ModelSerializer[Backup]):
     site_id = serializers.IntegerField(read_only=True)
     site_name = serializers.CharField(source="site.name", read_only=True)
     filename = serializers.CharField(read_only=True)
+    backup_type = serializers.ChoiceField(choices=["full", "incremental"], read_only=True)
     size_gb = serializers.SerializerMethodField()
     s3_path = serializers.SerializerMethodField()
     storage_provider = serializers.CharField(source="storage.name", read_only=True)

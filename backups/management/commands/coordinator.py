@@ -1,7 +1,8 @@
-"""`manage.py coordinator`: gives out queued jobs and takes back lost ones, about once a second.
+"""`manage.py coordinator`: starts what is due, gives out what is queued, takes back what is lost.
 
-Any number of copies may run: one leads, the others wait until its leadership is not renewed. Two
-that led at once would still do nothing twice, since every step is a conditional UPDATE.
+About once a second. Any number of copies may run: one leads, the others wait until its leadership
+is not renewed. Two that led at once would still do nothing twice, since every step is a conditional
+UPDATE.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
 
 from backups import dispatch
-from backups.actions import admission, leadership, nodes, recovery
+from backups.actions import admission, leadership, nodes, recovery, schedules
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ LEADERSHIP = "coordinator"
 
 
 class Command(BaseCommand):
-    help = "Give out queued jobs to nodes with free slots, and take back what was lost."
+    help = "Start due backups, give queued jobs to nodes with free slots, take back what was lost."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--interval", type=float, default=1.0, help="seconds between rounds")
@@ -84,6 +85,7 @@ def go_round() -> None:
     """Do everything that is due."""
     recovered = _attempt(recovery.recover_lost_jobs)
     admitted = _attempt(admission.admit_jobs)
+    _attempt(schedules.start_due_backups)
     if recovered or admitted:
         logger.info("took back %d jobs, gave out %d", recovered, admitted)
 

@@ -47,6 +47,12 @@ class Failed:
         body: dict[str, Any] = answer.body
         return body
 
+    def task(self) -> dict[str, Any]:
+        """Return what the failure put on the list of the cluster's only admin."""
+        me = self.cluster.get("/api/auth/me").body["id"]
+        [task] = self.cluster.get(f"/api/{me}/tasks?job_id={self.job}").body["results"]
+        return task
+
     def segments(self) -> list[Path]:
         return sorted((self.cluster.spool / self.job).glob("*/segment"))
 
@@ -75,12 +81,15 @@ def failed(cluster: Cluster) -> Failed:
 
 def test_new_job_goes_on_from_the_failed_stage_when_the_work_is_intact(failed: Failed) -> None:
     assert failed.segments()
+    assert (failed.task()["completed"], failed.task()["site_id"]) == (False, failed.site)
+    assert str(failed.store) in failed.task()["description"]
     body = failed.retry()
     assert (body["resumed_from"], body["retry_of"]) == ("upload_remote", failed.job)
     name = failed.cluster.get(f"/api/v1/sites/{failed.site}").body["name"]
     assert body["message"] == f"Backup of {name} goes on from stage 4/5: upload_remote"
     ended = failed.cluster.wait_for_end(failed.site)
     assert (ended["status"], ended["job_id"]) == ("completed", body["job_id"]), ended
+    assert failed.task()["completed"] is True
     before, after = failed.stage_times(failed.job), failed.stage_times(body["job_id"])
     assert {stage: after[stage] for stage in FIRST_THREE} == {
         stage: before[stage] for stage in FIRST_THREE

@@ -99,6 +99,10 @@ def test_schema_is_complete_and_spells_routes_once(tmp_path: Path) -> None:
         *("/api/v1/sites/{site_id}/backup/stop", "/api/v1/daemon/backup/reset/{site_id}"),
         *("/api/v1/jobs/{job_id}/retry", "/api/v1/nodes/{node_id}/scale"),
         *("/api/v1/nodes/{node_id}/drain", "/api/v1/nodes/{node_id}/resume"),
+        *("/api/v1/sites/{site_id}/schedule", "/api/v1/sites/{site_id}/quota"),
+        *("/api/v1/sites/{site_id}/quota/status", "/api/v1/sites/{site_id}/quota/check"),
+        *("/api/{user_id}/tasks", "/api/{user_id}/tasks/{task_id}", "/api/{user_id}/tasks/stats"),
+        "/api/{user_id}/tasks/{task_id}/complete",
     } <= paths.keys()
     assert len({path.rstrip("/") for path in paths}) == len(paths)
 
@@ -109,6 +113,7 @@ def test_schema_is_complete_and_spells_routes_once(tmp_path: Path) -> None:
         ("/api/v1/sites/", {"name", "node_id", "wp_path", "db_password", "excludes"}),
         ("/api/v1/sites/{site}", {"name", "node_id", "wp_path", "db_password"}),
         ("/api/v1/sites/manual", {"path", "wp_config_path", "node_id", "name"}),
+        ("/api/v1/sites/{site}/schedule", {"schedule_frequency", "schedule_days"}),
         ("/api/v1/sites/{site}/backup/start", {"csrfmiddlewaretoken"}),
         ("/api/v1/sites/{site}/backup/stop", {"csrfmiddlewaretoken"}),
         ("/api/v1/daemon/backup/reset/{site}", {"csrfmiddlewaretoken"}),

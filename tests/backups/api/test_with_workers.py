@@ -138,6 +138,29 @@ def test_object_goes_before_its_backup(cluster: Cluster, folder: Path) -> None:
     assert cluster.get(f"/api/v1/backups/{backup['id']}").status == 404
 
 
+DUE_NOW = """
+from django.db.models.functions import Now
+from backups.models import Site
+Site.objects.filter(pk={site}).update(next_run_at=Now())
+"""
+
+
+def test_backup_runs_by_itself_when_its_time_has_come(cluster: Cluster, folder: Path) -> None:
+    path = make_sqlite_site(folder / "nightly.example")
+    site = cluster.post("/api/v1/sites/manual", {"path": str(path)}).body["id"]
+    (folder / "store").mkdir()
+    storage = add_storage(cluster, "nightly", folder / "store").body["id"]
+    cluster.request("PATCH", f"/api/v1/sites/{site}", {"storage_id": storage})
+    schedule = {"schedule_frequency": "daily", "schedule_time": "02:00"}
+    due = cluster.request("PUT", f"/api/v1/sites/{site}/schedule", schedule).body["next_run_at"]
+    cluster.manage("shell", "--verbosity", "0", "-c", DUE_NOW.format(site=site))
+    wait_until(lambda: cluster.get(f"/api/v1/jobs?site_id={site}").body["total"] == 1)
+    assert cluster.wait_for_end(site)["status"] == "completed"
+    [job] = cluster.get(f"/api/v1/jobs?site_id={site}").body["jobs"]
+    assert (job["trigger"], job["requested_by"]) == ("schedule", None)
+    assert cluster.get(f"/api/v1/sites/{site}").body["next_run_at"] == due
+
+
 def test_link_gives_the_answer_when_the_node_takes_too_long(cluster: Cluster, folder: Path) -> None:
     path = make_sqlite_site(folder / "late.example")
     with frozen_workers(cluster):
