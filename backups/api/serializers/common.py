@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.request import Request
+
+from backups.api.serializers.strict import StrictSerializer
 
 GIB = 1 << 30
 
@@ -29,5 +32,10 @@ class PendingBody(serializers.Serializer[Any]):
     status_url = serializers.CharField()
 
 
-class EmptyBody(serializers.Serializer[Any]):
-    """Nothing needs to be sent."""
+class EmptyBody(StrictSerializer):
+    """Nothing needs to be sent: no body, or an object without fields."""
+
+
+def require_empty(request: Request) -> None:
+    """Raise `ValidationError` if the body says something: nothing would come of it."""
+    EmptyBody(data=request.data).is_valid(raise_exception=True)

@@ -9,12 +9,13 @@ from rest_framework import serializers
 from backups.actions import sites
 from backups.api.access import VisibleKeyField
 from backups.api.serializers.common import gibibytes
+from backups.api.serializers.strict import StrictModelSerializer, StrictSerializer
 from backups.models import Site
 from backups.queries import nodes_visible_to, sites_with_usage, storages_visible_to
 from backups.states import OUTSIDE, JobState
 
 
-class SiteSerializer(serializers.ModelSerializer[Site]):
+class SiteSerializer(StrictModelSerializer[Site]):
     """A site. `status` is that of its newest job; sizes are those of its good backups."""
 
     node_id = VisibleKeyField(source="node", visible_to=nodes_visible_to)
@@ -103,7 +104,7 @@ class SiteSerializer(serializers.ModelSerializer[Site]):
         return _with_usage(sites.change_site(site=instance, **validated_data))
 
 
-class ManualSiteSerializer(serializers.Serializer[Any]):
+class ManualSiteSerializer(StrictSerializer):
     """A folder on a node that should become a site."""
 
     path = serializers.CharField(max_length=1000, trim_whitespace=False)

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from backups import registry
 from backups.actions import storages
 from backups.api.serializers.common import gibibytes
+from backups.api.serializers.strict import Strict, StrictSerializer
 from backups.models import Backup, Storage
 
 
@@ -95,7 +96,7 @@ class StorageBriefSerializer(serializers.ModelSerializer[Storage]):
         return "failed" if storage.test_error else "usable"
 
 
-class StorageSerializer(StorageBriefSerializer):
+class StorageSerializer(Strict, StorageBriefSerializer):
     """A storage. Secrets go in with `config` and never come out; `secrets_set` names those kept.
 
     On PUT a secret that `config` leaves out stays, and an empty one is removed. PATCH changes only
@@ -152,7 +153,7 @@ class StorageSerializer(StorageBriefSerializer):
         return storages.change_storage(storage=instance, **validated_data)
 
 
-class StorageTestSerializer(serializers.Serializer[Any]):
+class StorageTestSerializer(StrictSerializer):
     """Which node tries the storage; empty takes any that works now."""
 
     node_id = serializers.IntegerField(required=False, allow_null=True)

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from backups.actions import control, operations
 from backups.api.access import person, visible_or_refused
 from backups.api.pages import JobsPage
-from backups.api.serializers.common import EmptyBody, ErrorBody
+from backups.api.serializers.common import EmptyBody, ErrorBody, require_empty
 from backups.api.serializers.jobs import STATUSES, JobSerializer, RetriedBody, StoppedBody
 from backups.api.views.control import stopped
 from backups.models import Job
@@ -99,6 +99,7 @@ class JobRetry(GenericAPIView[Any]):
         says which and why.
         """
         job = visible_job(request, job_id)
+        require_empty(request)
         retried = operations.retry_with_what_is_left(job=job, requested_by=person(request))
         body = {
             "success": True,
