@@ -18,10 +18,11 @@ def gibibytes(size: int) -> float:
 
 
 class ErrorBody(serializers.Serializer[Any]):
-    """Every error: a sentence for a person and a word for a program."""
+    """Every error: a sentence for a person, a word for a program, and what finds it in the log."""
 
     detail = serializers.CharField()
     code = serializers.CharField()
+    request_id = serializers.CharField()
 
 
 class PendingBody(serializers.Serializer[Any]):

@@ -11,6 +11,8 @@ from django.db.models import Model
 from django.http import QueryDict
 from rest_framework import serializers
 
+from backups.api.parsing import GENERAL, unstorable
+
 Row = TypeVar("Row", bound=Model)
 # What Django's and DRF's own forms send beside the fields.
 OF_FORMS = frozenset({"csrfmiddlewaretoken", "_method", "_content", "_content_type"})
@@ -37,9 +39,18 @@ class Strict(_Serializer):
             if not unknown or not isinstance(error.detail, dict):
                 raise
             raise serializers.ValidationError({**unknown, **error.detail}) from error
-        if unknown:
-            raise serializers.ValidationError(unknown)
+        if wrong := {**self._unstorable(values), **unknown}:
+            raise serializers.ValidationError(wrong)
         return values
+
+    def _unstorable(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Look where DRF does not: a form writes JSON as text, and "nan" is a float to Python."""
+        return {
+            name: found.get(GENERAL, found)
+            for name, field in self.fields.items()
+            if isinstance(field, serializers.JSONField | serializers.FloatField)
+            and (found := unstorable(values.get(str(field.source))))
+        }
 
     def _unknown(self, data: Mapping[Any, Any]) -> dict[str, list[str]]:
         names = [str(name) for name in data]
