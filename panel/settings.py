@@ -46,6 +46,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "panel.proxies.TrustedProxies",
     "panel.requests.RequestContext",
+    "panel.audit.trail.AuditTrail",
     "panel.json_routes.NoSignInPage",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

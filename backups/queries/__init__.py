@@ -1,5 +1,6 @@
 """Every question to the domain's rows: who may see what, and how things stand."""
 
+from backups.queries.audit import AuditedObject, audited_object
 from backups.queries.standing import (
     live_workers,
     log_of,
@@ -13,6 +14,7 @@ from backups.queries.standing import (
 from backups.queries.status import backup_status, job_status
 from backups.queries.stored import node_of_backup, node_that_reaches, storage_usage
 from backups.queries.visibility import (
+    audit_entries_visible_to,
     backups_visible_to,
     jobs_visible_to,
     may_invite_hosts,
@@ -32,7 +34,10 @@ from backups.queries.work import (
 )
 
 __all__ = [
+    "AuditedObject",
     "RunningAttempt",
+    "audit_entries_visible_to",
+    "audited_object",
     "backup_status",
     "backups_visible_to",
     "job_status",
