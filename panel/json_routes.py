@@ -37,7 +37,6 @@ class NoSignInPage:
         target = urlsplit(response.get("Location", "")).path
         if not wants_json(request.path_info) or target != reverse("admin:login"):
             return response
-        response.close()
         if _is_signed_in(request):
             return json_error(403, "You may not do this.", "permission_denied")
         sentence = "Sign in: there is no session, or it has expired."

@@ -176,7 +176,8 @@ def test_admin_forms_are_written_down(staff: Client, node: Node) -> None:
     url = "/admin/backups/node/add/"
     assert staff.post(url, {"name": ""}).status_code == 200
     form = {"name": "web-09", "allowed_roots": '["/srv"]', "slots": "2", "nice": "10",
-            "io_class": "low"}  # fmt: skip
+            "io_class": "low", "workers-TOTAL_FORMS": "0",
+            "workers-INITIAL_FORMS": "0"}  # fmt: skip
     answer = staff.post(url, {**form, "label": "", "upload_bytes_per_second": ""})
     refused, *rest = entries()
     assert (refused.action, refused.outcome, refused.source) == (

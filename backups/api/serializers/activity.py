@@ -6,11 +6,10 @@ from typing import Any
 
 from rest_framework import serializers
 
+from backups.api.serializers.common import LARGEST_KEY
 from backups.api.serializers.strict import StrictSerializer
 from backups.models import AuditEntry, AuditOutcome, AuditSource
 
-# Of a BigAutoField; SQLite fails on anything larger.
-LARGEST_KEY = 2**63 - 1
 MAX_LIMIT = 500
 
 

@@ -10,6 +10,8 @@ from rest_framework.request import Request
 from backups.api.serializers.strict import StrictSerializer
 
 GIB = 1 << 30
+# Of a BigAutoField; SQLite fails on anything larger.
+LARGEST_KEY = 2**63 - 1
 
 
 def gibibytes(size: int) -> float:

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from backups.actions import sites
 from backups.api.access import VisibleKeyField
-from backups.api.serializers.common import gibibytes
+from backups.api.serializers.common import LARGEST_KEY, gibibytes
 from backups.api.serializers.strict import StrictModelSerializer, StrictSerializer
 from backups.models import Site
 from backups.queries import nodes_visible_to, sites_with_usage, storages_visible_to
@@ -112,7 +112,10 @@ class ManualSiteSerializer(StrictSerializer):
         max_length=1000, required=False, allow_blank=True, trim_whitespace=False
     )
     node_id = serializers.IntegerField(
-        required=False, allow_null=True, help_text="May be left out where there is only one."
+        required=False,
+        allow_null=True,
+        max_value=LARGEST_KEY,
+        help_text="May be left out where there is only one.",
     )
     name = serializers.RegexField(
         r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z",
@@ -126,7 +129,7 @@ class ManualSiteSerializer(StrictSerializer):
 class ScanQuery(serializers.Serializer[Any]):
     """Where to look for sites."""
 
-    node_id = serializers.IntegerField(required=False)
+    node_id = serializers.IntegerField(required=False, max_value=LARGEST_KEY)
     base_path = serializers.CharField(required=False, max_length=1000, trim_whitespace=False)
 
 

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from backups import registry
 from backups.actions import storages
-from backups.api.serializers.common import gibibytes
+from backups.api.serializers.common import LARGEST_KEY, gibibytes
 from backups.api.serializers.strict import Strict, StrictSerializer
 from backups.models import Backup, Storage
 
@@ -114,6 +114,7 @@ class StorageSerializer(Strict, StorageBriefSerializer):
         write_only=True,
         required=False,
         allow_null=True,
+        max_value=LARGEST_KEY,
         help_text="Which node tests it; empty takes any.",
     )
 
@@ -156,7 +157,7 @@ class StorageSerializer(Strict, StorageBriefSerializer):
 class StorageTestSerializer(StrictSerializer):
     """Which node tries the storage; empty takes any that works now."""
 
-    node_id = serializers.IntegerField(required=False, allow_null=True)
+    node_id = serializers.IntegerField(required=False, allow_null=True, max_value=LARGEST_KEY)
 
 
 class StorageTestedBody(serializers.Serializer[Any]):
