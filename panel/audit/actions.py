@@ -36,7 +36,27 @@ ACTIONS: dict[tuple[str, str], str] = {
     ("login", "POST"): SIGN_IN,
     ("logout", "POST"): SIGN_OUT,
     ("refresh", "POST"): "token.refresh",
+    ("register", "POST"): "user.register",
+    ("stream-ticket", "POST"): "stream.ticket",
+    ("users", "POST"): "user.add",
+    ("user", "PATCH"): "user.change",
+    ("user", "PUT"): "user.change",
+    ("user", "DELETE"): "user.delete",
+    ("user-nodes", "POST"): "user.assign_nodes",
+    ("user-nodes", "PUT"): "user.assign_nodes",
+    ("user-nodes", "DELETE"): "user.unassign_nodes",
+    ("user-sites", "POST"): "user.assign_sites",
+    ("user-sites", "PUT"): "user.assign_sites",
+    ("user-sites", "DELETE"): "user.unassign_sites",
+    ("site-schedule", "PUT"): "site.schedule",
+    ("site-quota", "PUT"): "site.quota",
+    ("tasks", "POST"): "task.add",
+    ("task", "PUT"): "task.change",
+    ("task", "DELETE"): "task.delete",
+    ("task-complete", "PATCH"): "task.complete",
 }
+# What makes something whose key only the answer knows.
+MADE = frozenset({"add", "register"})
 # The argument of a route that says what it is about, the most particular first.
 ARGUMENTS = {
     "job_id": "job",
@@ -71,11 +91,13 @@ def object_of(
 
     What was just made has its key in the answer.
     """
-    for argument, kind in ARGUMENTS.items():
-        if argument in arguments:
-            return kind, str(arguments[argument])
     kind, _, verb = action.partition(".")
-    made = answer.get("id") if verb == "add" else answer.get("backup_id")
+    made = answer.get("id") if verb in MADE else answer.get("backup_id")
+    if verb in MADE and made is not None:
+        return kind, str(made)
+    for argument, found in ARGUMENTS.items():
+        if argument in arguments:
+            return found, str(arguments[argument])
     if kind in ARGUMENTS.values():
         return kind, "" if made is None else str(made)
     return "", ""
