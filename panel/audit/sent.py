@@ -34,7 +34,7 @@ def keep_body(request: HttpRequest) -> None:
 
 def sent(request: HttpRequest) -> Mapping[str, Any]:
     """Return the fields of the body; nothing for one that cannot be read."""
-    if request.method not in ("POST", "PUT", "PATCH", "DELETE"):
+    if not hasattr(request, "_body"):  # nobody has read it, and nobody shall any more
         return {}
     try:
         if request.content_type in FORMS and request.method == "POST":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve
 
 from backups.actions import audit
 from backups.actions.audit import Fact
@@ -43,6 +45,7 @@ class AuditTrail:
         response = self.get_response(request)
         try:
             if _is_worth_it(request, response):
+                _find_route(request)
                 _write(request, response)
             tell_of_floods()
         except Exception:
@@ -66,6 +69,13 @@ class AuditTrail:
             remember_object(request, kwargs)
         if word == SIGN_OUT:
             request.META[LEAVER] = signed_in(request)
+
+
+def _find_route(request: HttpRequest) -> None:
+    """Find what was asked for where a middleware has answered before the route was looked for."""
+    if request.resolver_match is None:
+        with suppress(Resolver404):
+            request.resolver_match = resolve(request.path_info)
 
 
 def tell_of_floods() -> None:

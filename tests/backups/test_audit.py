@@ -225,6 +225,16 @@ def test_csrf_refusal_is_written_down(super_admin: User, site: Site) -> None:
     assert (only().outcome, only().status_code) == ("refused", 403)
 
 
+def test_body_that_was_never_read_is_written_down(
+    staff: Client, super_admin: User, settings: Any
+) -> None:
+    settings.HOLDFAST_MAX_REQUEST_BYTES = 1024
+    assert staff.post("/api/v1/sites/", {"name": "x" * 2000}).status_code == 413
+    entry = only()
+    assert (entry.action, entry.status_code, entry.fields) == ("site.add", 413, [])
+    assert entry.actor_id == super_admin.pk
+
+
 def test_refusals_of_nobody_fill_no_disk(anonymous: APIClient, flood: Clock) -> None:
     for _ in range(MOST_ENTRIES + 15):
         anonymous.post("/api/nothing", REMOTE_ADDR="203.0.113.7")
