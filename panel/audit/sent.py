@@ -57,12 +57,12 @@ def tried_user(name: str) -> AuditedObject:
     People type passwords into the wrong field: a name that is nobody's is never written down, and
     without the panel's key nobody can try words against what is.
     """
-    users = get_user_model()._default_manager
-    known = users.filter(email__iexact=name).first() if name and "\0" not in name else None
-    if known is not None:
-        return AuditedObject("user", str(known.pk), str(known))
     if not name:
         return AuditedObject("user")
+    model = get_user_model()
+    with suppress(model.DoesNotExist, ValueError):  # PostgreSQL's driver refuses a NUL
+        known = model._default_manager.get_by_natural_key(name)
+        return AuditedObject("user", str(known.pk), str(known))
     key = hashlib.sha256(f"audit:{settings.SECRET_KEY}".encode()).digest()
     digest = hmac.new(key, name.lower().encode("utf-8", "replace"), hashlib.sha256).hexdigest()
     return AuditedObject("user", "", f"nobody ({digest[:12]})")
