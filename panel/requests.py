@@ -11,6 +11,7 @@ from functools import partial
 
 from django.http import FileResponse, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.encoding import escape_uri_path
 from django.utils.functional import LazyObject, empty
 
 from backups import log_context
@@ -74,10 +75,11 @@ def _named_in_path(request: HttpRequest, name: str) -> str | int | None:
 
 def _log(request: HttpRequest, response: HttpResponseBase, *, seconds: float) -> None:
     is_quiet = request.path_info in QUIET_PATHS and response.status_code < 400
-    # The query is left out: it may hold credentials, and what people search for.
+    # The query is left out: it may hold credentials, and what people search for. A path may hold a
+    # line's end, and is written as it came.
     facts = {
         "method": request.method,
-        "path": request.path,
+        "path": escape_uri_path(request.path),
         "status": response.status_code,
         "duration_ms": round(seconds * 1000, 1),
         "address": request.META.get("REMOTE_ADDR"),

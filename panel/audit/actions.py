@@ -93,6 +93,8 @@ def object_of(
     """
     kind, _, verb = action.partition(".")
     made = answer.get("id") if verb in MADE else answer.get("backup_id")
+    if verb == "join" and isinstance(node := answer.get("node"), Mapping):
+        return kind, str(node.get("id", ""))
     if verb in MADE and made is not None:
         return kind, str(made)
     for argument, found in ARGUMENTS.items():

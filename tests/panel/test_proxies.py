@@ -10,6 +10,7 @@ from django.conf import settings as django_settings
 from django.http import HttpRequest, HttpResponse
 
 from panel.proxies import FROM_TRUSTED_PROXY, TrustedProxies
+from tests.servers.cluster import ROOT
 
 TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
 
@@ -79,3 +80,18 @@ def test_name_of_the_panel_is_nobodys_to_claim() -> None:
     request = seen("10.0.0.1", x_forwarded_host="evil.example", host="localhost")
     assert request.get_host() == "localhost"
     assert "HTTP_X_FORWARDED_HOST" not in request.META
+
+
+def test_server_leaves_it_to_the_panel_wherever_it_is_started() -> None:
+    started = [
+        name
+        for name in ("README.md", "Dockerfile", "workers/embedded/cluster.py")
+        if "panel.asgi:application" in (ROOT / name).read_text()
+    ]
+    started += ["deploy/systemd/holdfast-panel.service", "tests/servers/cluster.py"]
+    assert len(started) == 5
+    for name in started:
+        assert "--no-proxy-headers" in (ROOT / name).read_text(), name
+    compose = (ROOT / "docker-compose.yml").read_text()
+    assert "HOLDFAST_TRUSTED_PROXIES: ${HOLDFAST_PROXY_ADDRESSES:-}" in compose
+    assert "FORWARDED_ALLOW_IPS" not in compose

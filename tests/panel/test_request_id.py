@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import re
@@ -123,6 +124,24 @@ def test_line_of_a_stream_belongs_to_the_request() -> None:
     answer = RequestContext(get_response)(request)
     assert b"".join(answer).decode() == answer["X-Request-ID"]
     assert log_context.request_id() is None
+
+
+def test_line_of_an_async_stream_belongs_to_the_request() -> None:
+    async def chunks() -> Any:
+        yield str(log_context.request_id()).encode()
+
+    async def read(answer: Any) -> bytes:
+        return b"".join([chunk async for chunk in answer.streaming_content])
+
+    answer = RequestContext(lambda _: StreamingHttpResponse(chunks()))(HttpRequest())
+    assert asyncio.run(read(answer)).decode() == answer["X-Request-ID"]
+
+
+def test_path_forges_no_line(client: APIClient, seen: list[dict[str, Any]]) -> None:
+    client.get("/x%0d%0a2026-01-01 INFO forged%1b[0m")
+    [access] = [line for line in seen if line["name"] == "holdfast.access"]
+    assert access["path"] == "/x%0D%0A2026-01-01%20INFO%20forged%1B%5B0m"
+    assert not any(character in access["args"][0] for character in "\r\n\x1b")
 
 
 def test_inner_values_end_with_their_block() -> None:

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from backups.models import EnrolmentToken, Node
+from backups.models import AuditEntry, EnrolmentToken, Node
 from panel.accounts.models import User
 
 DATABASE_URL = "mysql://holdfast:geheim%40@db.example.com/holdfast"
@@ -205,6 +205,18 @@ def test_credential_is_replaced_when_a_host_joins_again(
     second = join(anonymous, again).json()["credential"]
     assert with_credential(anonymous, first).status_code == 401
     assert with_credential(anonymous, second).status_code == 200
+
+
+def test_host_that_joins_is_in_the_audit_trail(
+    anonymous: APIClient, node: Node, token: str
+) -> None:
+    credential = join(anonymous, token).json()["credential"]
+    entry = AuditEntry.objects.get(action="node.join")
+    assert (entry.node_id, entry.object_label, entry.outcome) == (node.pk, node.name, "success")
+    kept = str(AuditEntry.objects.values())
+    assert token not in kept
+    assert credential not in kept
+    assert "geheim" not in kept
 
 
 def test_disabled_node_gets_neither_settings_nor_a_token(
