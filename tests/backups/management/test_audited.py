@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
 
 from backups.management.audited import audited, system_user
 from backups.models import AuditEntry, Node, Site
@@ -78,3 +80,14 @@ def test_entry_is_made_although_its_object_cannot_be_asked_for(db: None) -> None
         pass
     [entry] = AuditEntry.objects.all()
     assert (entry.outcome, entry.object_type) == ("success", "node")
+
+
+def test_coordinator_removes_what_is_older_than_it_is_kept(
+    site: Site, node: Node, settings: Any
+) -> None:
+    call_command("node", "drain", node.name)
+    call_command("node", "resume", node.name)
+    old = AuditEntry._base_manager.filter(action="node.drain")
+    old.update(created_at=Now() - timedelta(days=settings.HOLDFAST_AUDIT_DAYS + 1))
+    call_command("coordinator", "--once")
+    assert [entry[0] for entry in entries()] == ["node.resume"]
