@@ -1,6 +1,6 @@
 """Every question to the domain's rows: who may see what, and how things stand."""
 
-from backups.queries.audit import AuditedObject, audited_object
+from backups.queries.audit import AuditedObject, audited_object, audited_objects
 from backups.queries.standing import (
     live_workers,
     log_of,
@@ -38,6 +38,7 @@ __all__ = [
     "RunningAttempt",
     "audit_entries_visible_to",
     "audited_object",
+    "audited_objects",
     "backup_status",
     "backups_visible_to",
     "job_status",

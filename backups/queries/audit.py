@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db.models import F, Model, QuerySet
+from django.db.models import F, QuerySet
 
 from backups.models import Backup, Job, Node, Site, Storage
 
@@ -43,22 +43,27 @@ _COLUMNS: dict[str, tuple[Callable[[], QuerySet[Any]], dict[str, F]]] = {
     "storage": (Storage.objects.all, {"label": F("name")}),
     "user": (_users, {"label": F("email")}),
 }
-_MODELS: dict[str, type[Model]] = {
-    "site": Site, "node": Node, "job": Job, "backup": Backup, "storage": Storage,
-}  # fmt: skip
 
 
 def audited_object(kind: str, key: str | int | UUID) -> AuditedObject:
     """Return what is known of it, in one query; the kind and key alone if it is not there."""
-    nothing = AuditedObject(kind, str(key))
-    if kind not in _COLUMNS or not _may_be_a_key(kind, str(key)):
-        return nothing
+    return audited_objects(kind, [str(key)])[0]
+
+
+def audited_objects(kind: str, keys: Sequence[str]) -> list[AuditedObject]:
+    """Return the same of several, in their order, in one query."""
+    usable = [key for key in keys if _may_be_a_key(kind, key)]
+    if kind not in _COLUMNS or not usable:
+        return [AuditedObject(kind, key) for key in keys]
     rows, columns = _COLUMNS[kind]
-    found = rows().filter(pk=key).values(**{f"_{name}": one for name, one in columns.items()})
-    row = found.first()
-    if row is None:
-        return nothing
-    return AuditedObject(kind, str(key), str(row["_label"]), row.get("_site"), row.get("_where"))
+    names = {f"_{name}": column for name, column in columns.items()}
+    found = {str(row["pk"]): row for row in rows().filter(pk__in=usable).values("pk", **names)}
+    return [
+        AuditedObject(kind, key, str(row["_label"]), row.get("_site"), row.get("_where"))
+        if (row := found.get(key))
+        else AuditedObject(kind, key)
+        for key in keys
+    ]
 
 
 def _may_be_a_key(kind: str, key: str) -> bool:

@@ -15,17 +15,18 @@ from django.utils.html import strip_tags
 from backups.models import AuditOutcome
 
 VERBS = ("changelist", "add", "change", "delete", "history")
-SHOWN_KEYS = 100
+# A page of a list has fewer rows.
+MOST_SELECTED = 200
 FORM_AGAIN = "The form was shown again: it could not be used as it was."
 
 
 @dataclass(frozen=True, slots=True)
 class AdminDeed:
-    """A page's action, its object, and what the page said to it."""
+    """A page's action, the keys of what it was for, and what the page said to it."""
 
     action: str
     kind: str = ""
-    key: str = ""
+    keys: tuple[str, ...] = ()
     detail: str = ""
     outcome: AuditOutcome = AuditOutcome.SUCCESS
 
@@ -45,23 +46,25 @@ def deed_of(
         return None
     outcome = _outcome(request, response) if has_ended else AuditOutcome.REFUSED
     detail = _said(request) if has_ended else FORM_AGAIN
-    return AdminDeed(
-        f"admin.{kind}.{verb}", kind, str(match.kwargs.get("object_id", "")), detail, outcome
-    )
+    keys = (str(match.kwargs["object_id"]),) if "object_id" in match.kwargs else ()
+    return AdminDeed(f"admin.{kind}.{verb}", kind, keys, detail, outcome)
 
 
 def _of_list(request: HttpRequest, response: HttpResponseBase, kind: str) -> AdminDeed | None:
     word = request.POST.get("action", "")
     if response.status_code == 200 and word:
         return None
-    keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
-    selected = ", ".join(keys[:SHOWN_KEYS])
-    whole = " (all of the list)" if request.POST.get("select_across") == "1" else ""
+    keys = selected_keys(request)
+    whole = "All of the list. " if request.POST.get("select_across") == "1" else ""
+    together = f"{len(keys)} selected together. " if len(keys) > 1 else ""
     known = word if word.isidentifier() else "list"
-    chosen = f"Selected: {selected}{whole}. " if keys else ""
-    detail = f"{chosen}{_said(request)}".strip()
-    only = keys[0] if len(keys) == 1 and not whole else ""
-    return AdminDeed(f"admin.{kind}.{known}", kind, only, detail, _outcome(request, response))
+    detail = f"{whole}{together}{_said(request)}".strip()
+    return AdminDeed(f"admin.{kind}.{known}", kind, keys, detail, _outcome(request, response))
+
+
+def selected_keys(request: HttpRequest) -> tuple[str, ...]:
+    """Return the keys of the rows that an action on a list was for."""
+    return tuple(request.POST.getlist(ACTION_CHECKBOX_NAME)[:MOST_SELECTED])
 
 
 def _queued(request: HttpRequest) -> list[Any]:

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from backups.models import AuditOutcome, AuditSource
-from backups.queries import AuditedObject, audited_object
+from backups.queries import AuditedObject, audited_object, audited_objects
 from panel.audit import admin, sent
 from panel.audit.actions import SIGN_IN, SIGN_OUT, action_of, object_of
 from panel.audit.answers import body_of, is_failed_form, leads_to_sign_in, outcome_of, sentence_of
@@ -63,62 +63,78 @@ def is_refused(request: HttpRequest, response: HttpResponseBase) -> bool:
     return response.status_code >= 400 or shown_again or leads_to_sign_in(response)
 
 
-def deed_of(
+def deeds_of(
     request: HttpRequest, response: HttpResponseBase, fields: Mapping[str, Any]
-) -> Deed | None:
-    """Return what was done; None where a page of the admin only asked whether to do it."""
+) -> list[Deed]:
+    """Return what was done: one for each row of a list in the admin, else one.
+
+    Nothing where a page of the admin only asked whether to do it.
+    """
     word, match = word_of(request, response), request.resolver_match
     if word == SIGN_IN:
-        return _sign_in(request, response, fields)
+        return [_sign_in(request, response, fields)]
     if leads_to_sign_in(response):
-        return Deed(word, AuditedObject(), AuditOutcome.REFUSED, "Not signed in.")
+        return [Deed(word, AuditedObject(), AuditOutcome.REFUSED, "Not signed in.")]
     if match is not None and source_of(request) is AuditSource.ADMIN and word != SIGN_OUT:
         found = admin.deed_of(request, response, match)
-        if found is None:
-            return None
-        what = _before(request) or asked(lambda: audited_object(found.kind, found.key))
-        return Deed(found.action, what, found.outcome, found.detail or sentence_of(response))
+        return [] if found is None else _of_admin(request, response, found)
     what = _object(request, response, word)
-    return Deed(word, what, outcome_of(response.status_code), sentence_of(response))
+    return [Deed(word, what, outcome_of(response.status_code), sentence_of(response))]
 
 
-def remember_object(request: HttpRequest, arguments: Mapping[str, Any]) -> None:
-    """Look at what a request will delete while it is there."""
+def _of_admin(
+    request: HttpRequest, response: HttpResponseBase, found: admin.AdminDeed
+) -> list[Deed]:
+    things = _before(request) or asked(lambda: audited_objects(found.kind, found.keys))
+    detail = found.detail or sentence_of(response)
+    return [
+        Deed(found.action, what, found.outcome, detail)
+        for what in things or [AuditedObject(found.kind)]
+    ]
+
+
+def remember_objects(request: HttpRequest, arguments: Mapping[str, Any]) -> None:
+    """Look at what a request may delete while it is there."""
     word = action_of(request.resolver_match, request.method or "")
     kind, key = object_of(word, arguments, {})
-    if not kind and word.endswith("_delete.post"):  # a page of the admin
-        kind, key = word.split("_")[-2], str(arguments.get("object_id", ""))
-    if key:
-        request.META[BEFORE] = asked(lambda: audited_object(kind, key))
+    keys: tuple[str, ...] = (key,) if key else ()
+    model, _, page = word.removesuffix(".post").rpartition("_")
+    if source_of(request) is AuditSource.ADMIN and page in ("delete", "changelist"):
+        kind = model.rpartition("_")[2]
+        listed = (str(arguments["object_id"]),) if "object_id" in arguments else ()
+        keys = listed or admin.selected_keys(request)
+    if keys:
+        request.META[BEFORE] = asked(lambda: audited_objects(kind, keys))
 
 
-def asked(question: Callable[[], AuditedObject]) -> AuditedObject:
+def asked(question: Callable[[], list[AuditedObject]]) -> list[AuditedObject]:
     """Return the answer; nothing while the database is away: the entry is made all the same."""
     try:
         return question()
     except (DatabaseError, InterfaceError):
-        return AuditedObject()
+        return []
 
 
 def _sign_in(request: HttpRequest, response: HttpResponseBase, fields: Mapping[str, Any]) -> Deed:
-    who = asked(lambda: sent.tried_user(sent.tried_name(fields)))
+    [who] = asked(lambda: [sent.tried_user(sent.tried_name(fields))]) or [AuditedObject("user")]
     outcome = outcome_of(response.status_code)
     if is_failed_form(response):
         return Deed(SIGN_IN, who, AuditOutcome.REFUSED, WRONG_SIGN_IN)
     return Deed(SIGN_IN, who, outcome, sentence_of(response))
 
 
-def _before(request: HttpRequest) -> AuditedObject | None:
-    found: AuditedObject | None = request.META.get(BEFORE)
-    return found if found is not None and found.label else None
+def _before(request: HttpRequest) -> list[AuditedObject]:
+    found: list[AuditedObject] = request.META.get(BEFORE, [])
+    return found if any(one.label for one in found) else []
 
 
 def _object(request: HttpRequest, response: HttpResponseBase, word: str) -> AuditedObject:
-    if (before := _before(request)) is not None:
-        return before
+    if before := _before(request):
+        return before[0]
     match, body = request.resolver_match, body_of(response)
     kind, key = object_of(word, match.kwargs if match else {}, body)
-    found = asked(lambda: audited_object(kind, key)) if key else AuditedObject(kind)
+    things = asked(lambda: [audited_object(kind, key)]) if key else []
+    found = things[0] if things else AuditedObject(kind, key)
     site_id = body.get("site_id")
     if found.site_id is None and isinstance(site_id, int):
         return replace(found, site_id=site_id)

@@ -19,7 +19,7 @@ from backups.queries import AuditedObject
 from panel.audit import sent
 from panel.audit.actions import SIGN_IN, SIGN_OUT, action_of
 from panel.audit.answers import Actor, body_of, signed_in, user_with
-from panel.audit.deeds import Deed, deed_of, is_refused, remember_object, source_of, word_of
+from panel.audit.deeds import Deed, deeds_of, is_refused, remember_objects, source_of, word_of
 from panel.audit.flood import Flood
 from panel.proxies import GetResponse
 from panel.requests import QUIET_PATHS
@@ -65,8 +65,8 @@ class AuditTrail:
             return
         sent.keep_body(request)
         word = action_of(request.resolver_match, request.method)
-        if request.method == "DELETE" or word.endswith("_delete.post"):
-            remember_object(request, kwargs)
+        if request.method == "DELETE" or word.endswith(("_delete.post", "_changelist.post")):
+            remember_objects(request, kwargs)
         if word == SIGN_OUT:
             request.META[LEAVER] = signed_in(request)
 
@@ -112,12 +112,10 @@ def _write(request: HttpRequest, response: HttpResponseBase) -> None:
         audit.say_only(_fact(request, response, deed, None, {}))
         return
     fields = sent.sent(request)
-    done = deed_of(request, response, fields)
-    if done is None:
-        return
-    if actor is None and done.action == SIGN_IN and done.outcome is AuditOutcome.SUCCESS:
-        actor = user_with(done.what.id)
-    audit.record_entry(_fact(request, response, done, actor, fields))
+    for done in deeds_of(request, response, fields):
+        if actor is None and done.action == SIGN_IN and done.outcome is AuditOutcome.SUCCESS:
+            actor = user_with(done.what.id)
+        audit.record_entry(_fact(request, response, done, actor, fields))
 
 
 def _fact(

@@ -202,14 +202,35 @@ def test_admin_actions_are_written_down_with_what_was_selected(
     assert staff.post(url, form).status_code == 200
     assert entries() == []  # it only asked
     assert staff.post(url, {**form, "confirmed": "yes"}).status_code == 302
-    entry = only()
-    assert (entry.action, entry.outcome) == ("admin.job.reset", "success")
-    assert all(key in entry.detail for key in ids)
+    done = {entry.object_id: entry for entry in entries()}
+    assert set(done) == set(ids)
+    for entry, one in zip((done[key] for key in ids), (site, other_site), strict=True):
+        assert (entry.action, entry.outcome) == ("admin.job.reset", "success")
+        assert (entry.object_label, entry.site_id) == (one.name, one.pk)
+        assert (entry.node_id, entry.detail[:20]) == (one.node_id, "2 selected together.")
     assert not Job.objects.exclude(state="reset").exists()
     staff.post(url, {"action": "stop", "_selected_action": ids[:1], "confirmed": "yes"})
     refused = entries()[-1]
     assert (refused.action, refused.outcome) == ("admin.job.stop", "refused")
     assert (refused.object_id, refused.site_id) == (ids[0], site.pk)
+
+
+def test_rows_that_the_admin_deleted_still_have_names(
+    staff: Client, site: Site, other_site: Site
+) -> None:
+    form = {"action": "delete_selected", "_selected_action": [site.pk], "post": "yes"}
+    assert staff.post("/admin/backups/site/", form).status_code == 302
+    assert staff.post(f"/admin/backups/site/{other_site.pk}/delete/").status_code == 200
+    answer = staff.post(f"/admin/backups/site/{other_site.pk}/delete/", {"post": "yes"})
+    assert answer.status_code == 302
+    assert not Site.objects.exists()
+    listed, one = entries()
+    assert (listed.action, listed.object_label, listed.site_id) == (
+        "admin.site.delete_selected", site.name, site.pk,
+    )  # fmt: skip
+    assert (one.action, one.object_label, one.node_id) == (
+        "admin.site.delete", other_site.name, other_site.node_id,
+    )  # fmt: skip
 
 
 def test_write_to_the_admin_by_nobody_is_refused(client: Client, site: Site) -> None:
