@@ -40,7 +40,7 @@ USER 10001:10001
 # Signals go to the command alone, not to its group: a worker ends its stages itself.
 ENTRYPOINT ["tini", "--"]
 # Streams to browsers stay open for hours: they are not waited for at the end.
-CMD ["uvicorn", "panel.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--timeout-graceful-shutdown", "10"]
+CMD ["uvicorn", "panel.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--no-proxy-headers", "--no-access-log", "--timeout-graceful-shutdown", "10"]
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD \
   ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/live', timeout=4)"]

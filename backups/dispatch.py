@@ -7,6 +7,7 @@ from a thread of its own after the commit; what does not get through, the coordi
 from __future__ import annotations
 
 import atexit
+import contextvars
 import logging
 import threading
 import time
@@ -82,7 +83,9 @@ def in_background(work: Callable[[], object]) -> None:
             connection.close()
             _free_threads.release()
 
-    thread = threading.Thread(target=run, name="dispatch", daemon=True)
+    # What it logs belongs to the request that wanted it.
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=partial(context.run, run), name="dispatch", daemon=True)
     _threads.add(thread)
     thread.start()
 

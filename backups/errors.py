@@ -96,6 +96,12 @@ class InUseError(DomainError):
     code = "in_use"
 
 
+class ImmutableRowError(DomainError):
+    """A row that is kept as it was written was to be changed or removed."""
+
+    code = "immutable"
+
+
 class SecretUnreadableError(DomainError):
     """A stored secret cannot be decrypted with any of the keys in the environment."""
 

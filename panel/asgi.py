@@ -1,8 +1,12 @@
-"""The ASGI entry point: `uvicorn panel.asgi:application`."""
+"""The ASGI entry point: `uvicorn panel.asgi:application --no-proxy-headers --no-access-log`."""
 
 import os
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
-application = get_asgi_application()
+django_application = get_asgi_application()
+
+from panel.limits import limited  # noqa: E402 (reads the settings)
+
+application = limited(django_application)

@@ -9,11 +9,12 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from backups import dispatch
 from backups.models import Storage
 from backups.queries import nodes_with_live_workers
+from panel.errors import read_only
 
 PART_SECONDS = 3.0
 BROKER_SECONDS = 1.0
@@ -24,7 +25,8 @@ _pool = ThreadPoolExecutor(max_workers=10, thread_name_prefix="health")
 Part = dict[str, Any]
 
 
-def health(request: HttpRequest) -> JsonResponse:
+@read_only
+def health(request: HttpRequest) -> HttpResponseBase:
     """Return how each part is; 503 when the panel itself cannot work.
 
     Without broker or workers it can: what is started is recorded, and runs when they are back.
@@ -36,7 +38,8 @@ def health(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": status, **parts}, status=503 if failed & NEEDED else 200)
 
 
-def live(request: HttpRequest) -> JsonResponse:
+@read_only
+def live(request: HttpRequest) -> HttpResponseBase:
     """Return 200: the process answers."""
     return JsonResponse({"status": "alive"})
 

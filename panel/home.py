@@ -6,7 +6,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect
 
+from panel.errors import read_only
 
+
+@read_only
 def home(request: HttpRequest) -> HttpResponseBase:
     """Return name, version and links."""
     if request.get_preferred_type(["application/json", "text/html"]) == "text/html":

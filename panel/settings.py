@@ -44,12 +44,17 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "panel.proxies.TrustedProxies",
+    "panel.requests.RequestContext",
+    "panel.audit.trail.AuditTrail",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "panel.json_routes.CommonChecks",
+    "panel.json_routes.NoSignInPage",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "panel.limits.RequestLimits",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -85,6 +90,9 @@ WHITENOISE_USE_FINDERS = True
 
 SESSION_COOKIE_SECURE = ENVIRONMENT.production
 CSRF_COOKIE_SECURE = ENVIRONMENT.production
+# Only what a trusted proxy says gets this far: see panel/proxies.py.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+DATA_UPLOAD_MAX_MEMORY_SIZE = ENVIRONMENT.max_request_bytes
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 
@@ -92,6 +100,11 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "rest_framework_simplejwt.authentication.JWTAuthentication",
         "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PARSER_CLASSES": [
+        "backups.api.parsing.StrictJSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
@@ -192,14 +205,22 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "text": {
+            "()": "panel.logs.TextLines",
+            "format": "{asctime} {levelname} {name} {message}",
+            "style": "{",
+        },
+        "json": {"()": "panel.logs.JsonLines"},
     },
-    "filters": {"mask_links": {"()": "panel.logs.MaskLinks"}},
+    "filters": {
+        "add_context": {"()": "backups.log_context.AddContext"},
+        "mask_links": {"()": "panel.logs.MaskLinks"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["mask_links"],
+            "formatter": ENVIRONMENT.log_format,
+            "filters": ["add_context", "mask_links"],
         },
     },
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
@@ -211,6 +232,7 @@ LOGGING: dict[str, Any] = {
         "s3transfer": {"level": "WARNING"},
         # Through our own handler, which masks; uvicorn's would print links as they are.
         "uvicorn": {"handlers": [], "propagate": True},
-        "uvicorn.access": {"handlers": [], "propagate": True},
+        # The panel writes lines of its own about requests: see panel/requests.py.
+        "uvicorn.access": {"handlers": [], "propagate": False},
     },
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from django.conf import settings
@@ -61,7 +63,9 @@ class LeaseKeeper:
         self._stop_seen_at: float | None = None
         self._written = Progress()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread = threading.Thread(
+            target=partial(contextvars.copy_context().run, self._keep), name="lease", daemon=True
+        )
 
     def __enter__(self) -> LeaseKeeper:
         self._thread.start()

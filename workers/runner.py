@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import os
 import threading
@@ -15,6 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models.functions import Now
 
+from backups import log_context
 from backups.actions import attempts, leftovers
 from backups.actions.attempts import Attempt
 from backups.actions.endings import NOTHING_KEPT_CODES
@@ -50,6 +52,15 @@ def run_stage(stage_name: str, *, job_id: str, epoch: int, worker: str) -> bool:
     False when the claim was refused, and when the attempt failed, was stopped or was fenced: the
     rows say what comes next, not the chain.
     """
+    with log_context.bound(job=job_id, epoch=epoch, stage=stage_name):
+        attempt = _claim(stage_name, job_id=job_id, epoch=epoch, worker=worker)
+        if attempt is None:
+            return False
+        with log_context.bound(site=attempt.site_id):
+            return _run_attempt(attempt)
+
+
+def _claim(stage_name: str, *, job_id: str, epoch: int, worker: str) -> Attempt | None:
     try:
         attempt = attempts.claim_stage(
             job_id=job_id,
@@ -61,11 +72,15 @@ def run_stage(stage_name: str, *, job_id: str, epoch: int, worker: str) -> bool:
     except (DatabaseError, InterfaceError) as error:
         # The message is lost with this; the coordinator sends another one.
         logger.warning("job %s: %s not claimed: %s", job_id, stage_name, error)
-        return False
+        return None
     if attempt is None:
         logger.info("job %s epoch %s: %s is not due, refused", job_id, epoch, stage_name)
-        return False
-    mark_children(job=job_id, attempt=f"{epoch}-{attempt.token.hex}")
+    return attempt
+
+
+def _run_attempt(attempt: Attempt) -> bool:
+    job_id, epoch, stage_name = attempt.job_id, attempt.epoch, attempt.stage_name
+    mark_children(job=str(job_id), attempt=f"{epoch}-{attempt.token.hex}")
     try:
         with LeaseKeeper(attempt) as keeper:
             return _run_claimed(attempt, keeper)
@@ -212,7 +227,9 @@ def _removed_from_storage(leftover: Leftover, seconds: float) -> bool:
         finally:
             connection.close()
 
-    thread = threading.Thread(target=remove, name="removal", daemon=True)
+    thread = threading.Thread(
+        target=partial(contextvars.copy_context().run, remove), name="removal", daemon=True
+    )
     thread.start()
     thread.join(seconds)
     return removed.is_set()

@@ -55,6 +55,7 @@ class Attempt:
     position: int
     stages_total: int
     folder_name: str
+    site_id: int | None = None
 
     def jobs(self) -> QuerySet[Job]:
         """The job, as long as this attempt owns it."""
@@ -132,6 +133,7 @@ def claim_stage(
         position=stage.position,
         stages_total=stages_total,
         folder_name=stage.job.folder_name,
+        site_id=stage.job.site_id,
     )
 
 

@@ -6,14 +6,16 @@ import logging
 import uuid
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from django.core.exceptions import ValidationError as ModelValidationError
+from django.db import InterfaceError, OperationalError
 from django.http import JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
-from backups import registry
+from backups import log_context, registry
 from backups.actions.questions import OTHER_STATUS, STATUS_OF_CODE
 from backups.errors import DomainError, InvalidFieldError, with_hint
 
@@ -25,13 +27,20 @@ WIRE_NAMES = {"node": "node_id", "storage": "storage_id", "__all__": GENERAL}
 
 Errors = dict[str, list[str]]
 
+# What a database that is away, locked or out of connections ends in, with every driver.
+DATABASE_ERRORS = (OperationalError, InterfaceError)
+RETRY_SECONDS = 5
+
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     """Return the answer for any exception that a view of the API raised; never None.
 
-    What nobody foresaw is logged with its traceback under a reference, and only the reference is
-    told.
+    What nobody foresaw is logged with its traceback, and only the request's id is told.
     """
+    if isinstance(error, DATABASE_ERRORS):
+        return _answer(503, *database_unavailable(error), headers=_retry())
+    if isinstance(error, RequestDataTooBig):
+        return _answer(413, "The request is larger than this panel takes.", "request_too_large")
     if isinstance(error, DomainError):
         fields = {error.field: [error.message]} if isinstance(error, InvalidFieldError) else None
         return _answer(error.status, error.message, error.code, fields)
@@ -41,7 +50,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
         error = exceptions.ValidationError(as_serializer_error(error))
     response = exception_handler(error, context)
     if response is None:
-        return _unforeseen(error)
+        return _answer(500, *internal_error(error))
     headers = {
         name: response[name]
         for name in ("WWW-Authenticate", "Retry-After", "Allow")
@@ -62,15 +71,28 @@ def json_error(
 
 def error_body(status: int, detail: str, code: str, fields: Errors | None = None) -> dict[str, Any]:
     """Return the body of every error; on 400 it has `errors`, by field."""
-    body: dict[str, Any] = {"detail": detail, "code": code}
+    body: dict[str, Any] = {"detail": detail, "code": code, "request_id": reference()}
     if status == 400:
         body["errors"] = fields or {GENERAL: [detail]}
     return body
 
 
-def new_reference() -> str:
-    """Return what connects an answer with the log."""
-    return uuid.uuid4().hex[:12]
+def reference() -> str:
+    """Return what connects an answer with the log: the request's id."""
+    return log_context.request_id() or uuid.uuid4().hex
+
+
+def database_unavailable(error: BaseException) -> tuple[str, str]:
+    """Return sentence and code for a database that cannot be used now; the log has the reason."""
+    logger.error("the database is away: %s", error, exc_info=error)
+    return "The panel's database does not answer; try again soon.", "database_unavailable"
+
+
+def internal_error(error: BaseException | None) -> tuple[str, str]:
+    """Return sentence and code for a bug; the log has its traceback."""
+    number = reference()
+    logger.error("internal error, reference %s", number, exc_info=error)
+    return f"Internal error, reference {number}.", "internal_error"
 
 
 def _answer(
@@ -83,10 +105,8 @@ def _answer(
     return Response(error_body(status, detail, code, fields), status=status, headers=headers)
 
 
-def _unforeseen(error: Exception) -> Response:
-    reference = new_reference()
-    logger.error("internal error, reference %s", reference, exc_info=error)
-    return _answer(500, f"Internal error, reference {reference}.", "internal_error")
+def _retry() -> dict[str, str]:
+    return {"Retry-After": str(RETRY_SECONDS)}
 
 
 def _engine_failure(error: Exception) -> Response:
@@ -105,6 +125,8 @@ def _words(error: Exception) -> tuple[str, str]:
         known = exceptions.PermissionDenied() if is_denied else exceptions.NotFound()
         return str(known.detail), str(known.get_codes())
     detail: Any = error.detail
+    if isinstance(error, exceptions.PermissionDenied) and str(detail).startswith("CSRF Failed"):
+        return str(detail), "csrf_failed"
     if isinstance(detail, dict):  # simplejwt adds what was wrong with which kind of token
         sentence = detail.get("detail", error.default_detail)
         return str(sentence), str(detail.get("code", error.default_code))

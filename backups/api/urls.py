@@ -12,6 +12,7 @@ from typing import Any
 from django.urls import URLPattern, path
 
 from backups.api.views import (
+    activity,
     backups,
     control,
     enrolment,
@@ -35,7 +36,7 @@ def both(route: str, view: Callable[..., Any], name: str) -> list[URLPattern]:
     def second(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         return view(*args, **kwargs)
 
-    second.__dict__.update(view.__dict__)
+    second.__dict__.update({**view.__dict__, "route_name": name})
     _SECOND_SPELLINGS.add(second)
     return [path(route, view, name=name), path(other, second)]
 
@@ -76,6 +77,8 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("storage/providers", storages.StorageList.as_view(), "storages"),
     ("storage/providers/<int:storage_id>", storages.StorageDetail.as_view(), "storage"),
     ("storage/providers/<int:storage_id>/test", storages.StorageTest.as_view(), "storage-test"),
+    ("activity-logs/", activity.ActivityLog.as_view(), "activity-logs"),
+    ("activity-logs/me", activity.OwnActivityLog.as_view(), "activity-logs-me"),
     ("daemon/health", control.DaemonHealth.as_view(), "daemon-health"),
     ("daemon/scan", sites.NodeScan.as_view(), "scan"),
     ("daemon/backup/status/<int:site_id>", control.BackupStatusView.as_view(), "daemon-status"),

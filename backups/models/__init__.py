@@ -1,5 +1,6 @@
 """The rows. Everything that happened and everything that is wanted is in them."""
 
+from backups.models.audit import AuditEntry, AuditOutcome, AuditSource
 from backups.models.backup import Backup, BackupStatus
 from backups.models.event import EventLevel, JobEvent
 from backups.models.followup import FollowUpTask
@@ -11,6 +12,9 @@ from backups.models.storage import Storage
 
 __all__ = [
     "MAX_SLOTS",
+    "AuditEntry",
+    "AuditOutcome",
+    "AuditSource",
     "Backup",
     "BackupStatus",
     "EnrolmentToken",

@@ -1,5 +1,6 @@
 """Every question to the domain's rows: who may see what, and how things stand."""
 
+from backups.queries.audit import AuditedObject, audited_object, audited_objects
 from backups.queries.followups import overdue, task_stats, tasks_with_state
 from backups.queries.pages import page_of
 from backups.queries.quotas import node_quota, site_quota
@@ -17,6 +18,7 @@ from backups.queries.standing import (
 from backups.queries.status import backup_status, job_status
 from backups.queries.stored import node_of_backup, node_that_reaches, storage_usage
 from backups.queries.visibility import (
+    audit_entries_visible_to,
     backups_visible_to,
     events_visible_to,
     follow_up_tasks_visible_to,
@@ -41,7 +43,11 @@ from backups.queries.work import (
 )
 
 __all__ = [
+    "AuditedObject",
     "RunningAttempt",
+    "audit_entries_visible_to",
+    "audited_object",
+    "audited_objects",
     "backup_status",
     "backups_visible_to",
     "events_visible_to",

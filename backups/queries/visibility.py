@@ -7,7 +7,17 @@ from typing import Any, TypeVar
 from django.contrib.auth import get_user_model
 from django.db.models import Model, Q, QuerySet
 
-from backups.models import Backup, FollowUpTask, Job, JobEvent, Node, Site, Stage, Storage
+from backups.models import (
+    AuditEntry,
+    Backup,
+    FollowUpTask,
+    Job,
+    JobEvent,
+    Node,
+    Site,
+    Stage,
+    Storage,
+)
 from backups.roles import Person, Role
 
 Row = TypeVar("Row", bound=Model)
@@ -101,6 +111,21 @@ def storages_visible_to(user: Person) -> QuerySet[Storage]:
     """Return the storages that the user may choose for a site; their secrets stay unread."""
     chooses = user.is_active and user.role in (Role.SUPER_ADMIN, Role.NODE_ADMIN)
     return (Storage.objects.all() if chooses else Storage.objects.none()).defer("secrets")
+
+
+def audit_entries_visible_to(user: Person) -> QuerySet[AuditEntry]:
+    """Return what the user did, and what was done to the nodes and sites that they may see.
+
+    An entry says where its site was then: who had the node reads it on after a move.
+    """
+    if not user.is_active:
+        return AuditEntry.objects.none()
+    if user.role == Role.SUPER_ADMIN:
+        return AuditEntry.objects.all()
+    sites, nodes = sites_visible_to(user), nodes_visible_to(user)
+    return AuditEntry.objects.filter(
+        Q(actor=user.pk) | Q(site_id__in=sites.values("pk")) | Q(node_id__in=nodes.values("pk"))
+    )
 
 
 def may_manage_site(user: Person, site: Site) -> bool:

@@ -276,3 +276,37 @@ print(job.stages.get(name="backup_db").outputs == {{legible: [legible]}})
 """
     said = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout
     assert said.split() == ["GO_ON", "True", "failed", "True", "True"]
+
+
+def test_audit_trail_is_written_read_and_cleared(cluster: Cluster) -> None:
+    """Its entries hold what strangers send, and go by the database's own clock."""
+    code = """
+from datetime import timedelta
+from django.db.models.functions import Now
+from backups.actions import audit
+from backups.actions.audit import Fact
+from backups.models import AuditEntry, AuditOutcome, AuditSource
+from backups.queries import AuditedObject, audit_entries_visible_to, audited_object
+from panel.accounts.models import User
+hostile = "NUL \\0 surrogate \\udcff emoji \\U0001f389" * 50
+user = User.objects.create_user("gone@example.com", role="node_admin")
+for number in range(3):
+    audit.record_entry(Fact(
+        action="site.add", source=AuditSource.API, outcome=AuditOutcome.REFUSED, detail=hostile,
+        what=AuditedObject("site", "1", hostile, site_id=2**62), actor_id=user.pk,
+        user_agent=hostile, fields=(hostile,), address="2001:db8::1",
+    ))
+print(audit_entries_visible_to(user).count())
+user.delete()
+print(AuditEntry.objects.filter(actor=None, site_id=2**62).count())
+audit.record_entry(Fact(
+    action="x", source=AuditSource.API, outcome=AuditOutcome.SUCCESS, actor_id=10**9
+))
+print(AuditEntry.objects.get(action="x").actor_id)
+old = AuditEntry._base_manager.filter(action="site.add")
+old.update(created_at=Now() - timedelta(days=800))
+print(audit.remove_old_entries(), AuditEntry.objects.count())
+print(audited_object("job", "no-uuid").label or audited_object("site", "9" * 30).label or "none")
+"""
+    said = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout
+    assert said.split() == ["3", "3", "None", "3", "1", "none"]

@@ -119,6 +119,7 @@ def test_the_first_process_reaps_and_hands_signals_to_the_command_alone() -> Non
 
 def test_nothing_runs_through_a_shell_that_would_keep_signals_to_itself() -> None:
     assert FINAL.words("CMD")[0] == "uvicorn"
+    assert {"--no-proxy-headers", "--no-access-log"} <= set(FINAL.words("CMD"))
     assert FINAL.healthcheck[0] == "python"
 
 

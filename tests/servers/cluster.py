@@ -117,6 +117,7 @@ class Cluster:
 
     def start_panel(self) -> Daemon:
         argv = ("-m", "uvicorn", "panel.asgi:application", "--port", str(self.port))
+        argv += ("--no-proxy-headers", "--no-access-log")
         daemon = self.start("panel", *argv, ready=lambda: accepts(self.port))
         answer = self.post("/api/auth/login", {"email": EMAIL, "password": PASSWORD})
         assert answer.status == 200, answer

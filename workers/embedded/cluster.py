@@ -106,6 +106,8 @@ class Cluster:
         self.port = broker.free_port(PREFERRED_PORT)
         argv = [sys.executable, "-m", "uvicorn", "panel.asgi:application"]
         argv += ["--app-dir", str(PROJECT), "--host", broker.HOST, "--port", str(self.port)]
+        # The panel does both itself: see panel/proxies.py and panel/requests.py.
+        argv += ["--no-proxy-headers", "--no-access-log"]
         self._supervisor.launch("panel", argv, environment=self._environment())
         self._wait("panel", self.client.alive)
 

@@ -7,6 +7,7 @@ gives way and ends with it: the next one begins from where the process began.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import threading
 from collections.abc import Callable
@@ -40,7 +41,8 @@ def run_giving_way(
         return work()
 
     with ThreadPoolExecutor(1, thread_name_prefix="stage") as pool:
-        return pool.submit(give_way_and_work).result()
+        # What the work logs belongs to what the caller works for.
+        return pool.submit(contextvars.copy_context().run, give_way_and_work).result()
 
 
 def _give_way(nice: int, io_class: str, refused: Callable[[str], None]) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 from rest_framework import serializers
 
 from backups.actions.enrolment import LONGEST_VALID_HOURS
+from backups.api.serializers.strict import StrictSerializer
 from backups.models import Node
 
 
-class InvitationRequest(serializers.Serializer[Any]):
+class InvitationRequest(StrictSerializer):
     """How long the token is to be good."""
 
     valid_hours = serializers.FloatField(
@@ -26,7 +27,7 @@ class InvitationBody(serializers.Serializer[Any]):
     command = serializers.CharField()
 
 
-class JoinRequest(serializers.Serializer[Any]):
+class JoinRequest(StrictSerializer):
     """The token is the credential."""
 
     token = serializers.CharField(max_length=200)

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from backups.actions import followups
 from backups.api.access import require
+from backups.api.serializers.strict import StrictModelSerializer
 from backups.models import FollowUpTask, Job
 from backups.models.followup import DESCRIPTION_LENGTH, TITLE_LENGTH
 from backups.queries import jobs_visible_to
@@ -18,7 +19,7 @@ LARGEST_KEY = 2**63 - 1
 LONGEST_PAGE = 500
 
 
-class TaskSerializer(serializers.ModelSerializer[FollowUpTask]):
+class TaskSerializer(StrictModelSerializer[FollowUpTask]):
     """A line of a person's to-do list. The context names its `owner`."""
 
     user_id = serializers.IntegerField(read_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from backups.actions import nodes
+from backups.api.serializers.strict import StrictModelSerializer, StrictSerializer
 from backups.models import MAX_SLOTS, Node
 
 
@@ -60,7 +61,7 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
         return "online" if node.is_online else "offline"
 
 
-class NodeChanges(serializers.ModelSerializer[Node]):
+class NodeChanges(StrictModelSerializer[Node]):
     """What may be changed of a node here; its folders are for a super admin to open."""
 
     storage_quota_gb = serializers.FloatField(
@@ -91,7 +92,7 @@ class NodeChanges(serializers.ModelSerializer[Node]):
         return nodes.change_node(node=instance, **validated_data)
 
 
-class ScaleSerializer(serializers.Serializer[Any]):
+class ScaleSerializer(StrictSerializer):
     """How many stages a node runs at once."""
 
     concurrency = serializers.IntegerField(min_value=1, max_value=MAX_SLOTS)

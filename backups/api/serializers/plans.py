@@ -7,6 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from backups.api.serializers.strict import StrictSerializer
 from backups.schedule import ScheduleFrequency
 
 # A slip of the hand beyond it: ten petabytes.
@@ -14,7 +15,7 @@ MAX_QUOTA_GB = 10_000_000
 NO_QUOTA = "none"
 
 
-class ScheduleSerializer(serializers.Serializer[Any]):
+class ScheduleSerializer(StrictSerializer):
     """When a site is backed up by itself. What is left out stays as it is."""
 
     schedule_frequency = serializers.ChoiceField(choices=ScheduleFrequency.choices)

@@ -8,13 +8,14 @@ from rest_framework import serializers
 
 from backups.actions import sites
 from backups.api.access import VisibleKeyField
-from backups.api.serializers.common import gibibytes
+from backups.api.serializers.common import LARGEST_KEY, gibibytes
+from backups.api.serializers.strict import StrictModelSerializer, StrictSerializer
 from backups.models import Site
 from backups.queries import nodes_visible_to, sites_with_usage, storages_visible_to
 from backups.states import OUTSIDE, JobState
 
 
-class SiteSerializer(serializers.ModelSerializer[Site]):
+class SiteSerializer(StrictModelSerializer[Site]):
     """A site. `status` is that of its newest job; sizes are those of its good backups."""
 
     node_id = VisibleKeyField(source="node", visible_to=nodes_visible_to)
@@ -103,7 +104,7 @@ class SiteSerializer(serializers.ModelSerializer[Site]):
         return _with_usage(sites.change_site(site=instance, **validated_data))
 
 
-class ManualSiteSerializer(serializers.Serializer[Any]):
+class ManualSiteSerializer(StrictSerializer):
     """A folder on a node that should become a site."""
 
     path = serializers.CharField(max_length=1000, trim_whitespace=False)
@@ -111,7 +112,10 @@ class ManualSiteSerializer(serializers.Serializer[Any]):
         max_length=1000, required=False, allow_blank=True, trim_whitespace=False
     )
     node_id = serializers.IntegerField(
-        required=False, allow_null=True, help_text="May be left out where there is only one."
+        required=False,
+        allow_null=True,
+        max_value=LARGEST_KEY,
+        help_text="May be left out where there is only one.",
     )
     name = serializers.RegexField(
         r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z",
@@ -125,7 +129,7 @@ class ManualSiteSerializer(serializers.Serializer[Any]):
 class ScanQuery(serializers.Serializer[Any]):
     """Where to look for sites."""
 
-    node_id = serializers.IntegerField(required=False)
+    node_id = serializers.IntegerField(required=False, max_value=LARGEST_KEY)
     base_path = serializers.CharField(required=False, max_length=1000, trim_whitespace=False)
 
 

@@ -8,7 +8,8 @@ from rest_framework import serializers
 
 from backups import registry
 from backups.actions import storages
-from backups.api.serializers.common import gibibytes
+from backups.api.serializers.common import LARGEST_KEY, gibibytes
+from backups.api.serializers.strict import Strict, StrictSerializer
 from backups.models import Backup, Storage
 
 
@@ -96,7 +97,7 @@ class StorageBriefSerializer(serializers.ModelSerializer[Storage]):
         return "failed" if storage.test_error else "usable"
 
 
-class StorageSerializer(StorageBriefSerializer):
+class StorageSerializer(Strict, StorageBriefSerializer):
     """A storage. Secrets go in with `config` and never come out; `secrets_set` names those kept.
 
     On PUT a secret that `config` leaves out stays, and an empty one is removed. PATCH changes only
@@ -114,6 +115,7 @@ class StorageSerializer(StorageBriefSerializer):
         write_only=True,
         required=False,
         allow_null=True,
+        max_value=LARGEST_KEY,
         help_text="Which node tests it; empty takes any.",
     )
 
@@ -153,10 +155,10 @@ class StorageSerializer(StorageBriefSerializer):
         return storages.change_storage(storage=instance, **validated_data)
 
 
-class StorageTestSerializer(serializers.Serializer[Any]):
+class StorageTestSerializer(StrictSerializer):
     """Which node tries the storage; empty takes any that works now."""
 
-    node_id = serializers.IntegerField(required=False, allow_null=True)
+    node_id = serializers.IntegerField(required=False, allow_null=True, max_value=LARGEST_KEY)
 
 
 class StorageTestedBody(serializers.Serializer[Any]):

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from backups.actions import control, jobs, operations
 from backups.api.access import person, require, visible_or_refused
 from backups.api.pages import PageQuery
-from backups.api.serializers.common import EmptyBody, ErrorBody
+from backups.api.serializers.common import EmptyBody, ErrorBody, require_empty
 from backups.api.serializers.jobs import (
     HealthBody,
     LogBody,
@@ -47,6 +47,7 @@ class BackupStart(GenericAPIView[Any]):
     def post(self, request: Request, site_id: int) -> Response:
         """Record the job; it runs as soon as the node has a free slot."""
         site = visible_site(request, site_id)
+        require_empty(request)
         job = jobs.start_backup(site=site, requested_by=person(request), trigger="api")
         body = {
             "success": True,
@@ -83,6 +84,7 @@ class BackupStop(GenericAPIView[Any]):
         then.
         """
         site = visible_site(request, site_id)
+        require_empty(request)
         return stopped(control.stop_backup(site=site, requested_by=person(request)))
 
 
@@ -101,6 +103,7 @@ class BackupReset(GenericAPIView[Any]):
         site = visible_site(request, site_id)
         allowed = may_manage_site(person(request), site)
         require(allowed, "Only an admin of the node may reset a backup; you may stop it.")
+        require_empty(request)
         done = operations.reset_and_wait(site=site, requested_by=person(request))
         report = done.cleanup.report
         cleanup = {

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from backups.actions import control, operations
 from backups.api.access import person, visible_or_refused
 from backups.api.pages import JobsPage
-from backups.api.serializers.common import EmptyBody, ErrorBody
+from backups.api.serializers.common import LARGEST_KEY, EmptyBody, ErrorBody, require_empty
 from backups.api.serializers.jobs import STATUSES, JobSerializer, RetriedBody, StoppedBody
 from backups.api.views.control import stopped
 from backups.models import Job
@@ -23,8 +23,6 @@ from backups.queries import jobs_visible_to
 from backups.roles import Person
 from backups.states import OUTSIDE, JobKind, JobState
 
-# Of a BigAutoField; SQLite fails on anything larger.
-LARGEST_KEY = 2**63 - 1
 FILTERS = {"status": "state__in", "site_id": "site", "node_id": "node", "kind": "kind"}
 
 
@@ -99,6 +97,7 @@ class JobRetry(GenericAPIView[Any]):
         says which and why.
         """
         job = visible_job(request, job_id)
+        require_empty(request)
         retried = operations.retry_with_what_is_left(job=job, requested_by=person(request))
         body = {
             "success": True,

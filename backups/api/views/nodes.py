@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from backups.actions import nodes
 from backups.api.access import person, visible_or_refused
-from backups.api.serializers.common import EmptyBody, ErrorBody
+from backups.api.serializers.common import EmptyBody, ErrorBody, require_empty
 from backups.api.serializers.nodes import (
     NodeChanges,
     NodeOrderedBody,
@@ -106,6 +106,7 @@ class NodeDrain(NodeOrder):
     def post(self, request: Request, node_id: int) -> Response:
         """Let running stages end and no new one begin; what is left waits for a resume."""
         node = visible_node(request, node_id)
+        require_empty(request)
         nodes.drain_node(node=node)
         return self.ordered(node, f"Draining {node}: running stages end, no new one begins")
 
@@ -117,5 +118,6 @@ class NodeResume(NodeOrder):
     def post(self, request: Request, node_id: int) -> Response:
         """Let the node take stages again."""
         node = visible_node(request, node_id)
+        require_empty(request)
         nodes.resume_node(node=node)
         return self.ordered(node, f"Resumed {node}: it takes stages again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -12,10 +13,11 @@ from rich.console import Console
 
 from backups.actions import jobs
 from backups.errors import DomainError
+from backups.management.audited import audited
 from backups.management.finding import find_site
 from backups.management.progress import Follower, LineFollower
 from backups.models import Job
-from backups.queries import backup_status
+from backups.queries import audited_object, backup_status
 from backups.states import ACTIVE, JobState
 
 FOLLOW_SECONDS = 0.5
@@ -35,7 +37,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
         try:
             site = find_site(options["site"])
-            job = jobs.start_backup(site=site, trigger="command")
+            with audited("backup.start", partial(audited_object, "site", site.pk)):
+                job = jobs.start_backup(site=site, trigger="command")
         except DomainError as error:
             raise CommandError(error.message) from error
         # Ctrl-C ends the following, not the backup.

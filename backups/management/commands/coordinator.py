@@ -24,7 +24,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
 
 from backups import dispatch
-from backups.actions import admission, leadership, nodes, recovery, schedules
+from backups.actions import admission, audit, leadership, nodes, recovery, schedules
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ def tidy() -> None:
     """Remove what would only pile up."""
     _attempt(nodes.forget_silent_workers)
     _attempt(dispatch.forget_old_answers)
+    _attempt(audit.remove_old_entries)
 
 
 def _attempt(step: Callable[[], int]) -> int:

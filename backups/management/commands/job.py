@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from backups.actions import control, operations
 from backups.errors import DomainError
+from backups.management.audited import audited
 from backups.management.finding import find_job, find_site
 from backups.management.tables import lines_of, moment
 from backups.models import Job
-from backups.queries import job_status, log_of
+from backups.queries import audited_object, job_status, log_of
 from backups.states import ACTIVE, OUTSIDE
 
 WORDS = {
@@ -43,10 +45,13 @@ class Command(BaseCommand):
             self.list_jobs(options)
             return
         job = find_job(options["job"])
+        if word == "show":
+            self.show(job)
+            return
+        act = {"stop": self.stop, "reset": self.reset, "retry": self.retry}[word]
         try:
-            {"show": self.show, "stop": self.stop, "reset": self.reset, "retry": self.retry}[word](
-                job
-            )
+            with audited(f"job.{word}", partial(audited_object, "job", job.pk)):
+                act(job)
         except DomainError as error:
             raise CommandError(error.message) from error
 

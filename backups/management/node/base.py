@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from backups.models import Node
+from backups.queries import AuditedObject, audited_object
 
 Options = dict[str, Any]
 Write = Callable[[str], object]
@@ -17,12 +18,22 @@ Write = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
-    """`run` gets the parsed options and what writes a line; it raises `CommandError`."""
+    """`run` gets the parsed options and what writes a line; it raises `CommandError`.
+
+    `action` is the audit trail's word for one that writes to the database.
+    """
 
     name: str
     help: str
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Options, Write], None]
+    action: str = ""
+
+
+def audited_node(name: str) -> AuditedObject:
+    """Return the node of that name for the audit trail, or the name alone."""
+    node = Node.objects.filter(name=name).first()
+    return audited_object("node", node.pk) if node else AuditedObject("node", label=name)
 
 
 def add_name(parser: ArgumentParser) -> None:

@@ -56,10 +56,12 @@ def _of_node(change: Callable[[Node], str]) -> Callable[[Options, Write], None]:
     return run
 
 
-SUBCOMMANDS = (
-    Subcommand("scale", "change how many stages run at once", _add_scale_arguments, _scale),
-    Subcommand("drain", "let running stages end, and none begin", add_name, _of_node(_drain)),
-    Subcommand("resume", "let a drained host take stages again", add_name, _of_node(_resume)),
-    Subcommand("enable", "take a host back into the cluster", add_name, _of_node(_enable)),
-    Subcommand("disable", "take a host out of the cluster", add_name, _of_node(_disable)),
+_Row = tuple[str, str, Callable[[ArgumentParser], None], Callable[[Options, Write], None]]
+_ROWS: tuple[_Row, ...] = (
+    ("scale", "change how many stages run at once", _add_scale_arguments, _scale),
+    ("drain", "let running stages end, and none begin", add_name, _of_node(_drain)),
+    ("resume", "let a drained host take stages again", add_name, _of_node(_resume)),
+    ("enable", "take a host back into the cluster", add_name, _of_node(_enable)),
+    ("disable", "take a host out of the cluster", add_name, _of_node(_disable)),
 )
+SUBCOMMANDS = tuple(Subcommand(*row, action=f"node.{row[0]}") for row in _ROWS)

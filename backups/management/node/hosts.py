@@ -77,6 +77,6 @@ def _load(average: float | None) -> str:
 
 
 SUBCOMMANDS = (
-    Subcommand("add", "add a host", _add_arguments, _add),
+    Subcommand("add", "add a host", _add_arguments, _add, "node.add"),
     Subcommand("list", "list the hosts", _no_arguments, _list),
 )

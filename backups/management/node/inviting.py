@@ -68,4 +68,6 @@ def _wanted_node(name: str, roots: list[str] | None) -> Node:
     return node
 
 
-SUBCOMMANDS = (Subcommand("token", "let one host join as a node", _add_arguments, _token),)
+SUBCOMMANDS = (
+    Subcommand("token", "let one host join as a node", _add_arguments, _token, "node.invite"),
+)

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from backups.models import EnrolmentToken, Node
+from backups.models import AuditEntry, EnrolmentToken, Node
 from panel.accounts.models import User
 
 DATABASE_URL = "mysql://holdfast:geheim%40@db.example.com/holdfast"
@@ -154,7 +154,7 @@ def test_unknown_used_expired_and_disabled_nodes_tokens_look_alike(
     assert {answer.status_code for answer in answers} == {401}
     assert {answer["WWW-Authenticate"] for answer in answers} == {'Node realm="api"'}
     assert answers[0].json()["code"] == "enrolment_refused"
-    assert len({answer.content for answer in answers}) == 1
+    assert len({(answer.json()["detail"], answer.json()["code"]) for answer in answers}) == 1
     assert statements == [statements[0]] * 4
     other_node.refresh_from_db()
     assert other_node.credential_hash == ""
@@ -207,6 +207,18 @@ def test_credential_is_replaced_when_a_host_joins_again(
     assert with_credential(anonymous, second).status_code == 200
 
 
+def test_host_that_joins_is_in_the_audit_trail(
+    anonymous: APIClient, node: Node, token: str
+) -> None:
+    credential = join(anonymous, token).json()["credential"]
+    entry = AuditEntry.objects.get(action="node.join")
+    assert (entry.node_id, entry.object_label, entry.outcome) == (node.pk, node.name, "success")
+    kept = str(AuditEntry.objects.values())
+    assert token not in kept
+    assert credential not in kept
+    assert "geheim" not in kept
+
+
 def test_disabled_node_gets_neither_settings_nor_a_token(
     api: APIClient, node: Node, token: str, anonymous: APIClient
 ) -> None:
@@ -214,7 +226,8 @@ def test_disabled_node_gets_neither_settings_nor_a_token(
     assert api.patch(f"/api/v1/nodes/{node.pk}", {"is_enabled": False}).status_code == 200
     answer = with_credential(anonymous, credential)
     assert answer.status_code == 403
-    assert answer.json() == {"detail": "This node is disabled.", "code": "node_disabled"}
+    body = answer.json()
+    assert (body["detail"], body["code"]) == ("This node is disabled.", "node_disabled")
     answer = api.post(f"/api/v1/nodes/{node.pk}/token")
     assert (answer.status_code, answer.json()["code"]) == (409, "node_disabled")
     api.patch(f"/api/v1/nodes/{node.pk}", {"is_enabled": True})

@@ -100,9 +100,10 @@ def test_change_is_refused_by_its_field_when_it_cannot_be(
 
 def test_folders_and_names_are_not_opened_by_a_change(api: APIClient, node: Node) -> None:
     changes = {"allowed_roots": ["/"], "name": "other", "hostname": "x", "is_draining": True}
-    answer = api.patch(url(node), changes)
-    assert answer.json()["allowed_roots"] == node.allowed_roots
+    answer = api.patch(url(node), {"label": "new", **changes})
+    assert (answer.status_code, answer.json()["errors"].keys()) == (400, changes.keys())
     kept = Node.objects.get()
+    assert (kept.allowed_roots, kept.label) == (node.allowed_roots, "")
     assert (kept.name, kept.hostname, kept.is_draining) == ("web-01", "", False)
 
 
@@ -118,7 +119,8 @@ def test_only_its_own_admins_order_a_node(
 ) -> None:
     def send(client: APIClient, path: str) -> int:
         method = client.post if order else client.patch
-        return int(method(path, {"concurrency": 5}).status_code)
+        body = {"concurrency": 5} if order in ("", "scale") else None
+        return int(method(path, body).status_code)
 
     assert send(client_of(node_admin), url(node, order)) == (202 if order else 200)
     changed = Node.objects.get(pk=node.pk)

@@ -172,3 +172,19 @@ def test_link_gives_the_answer_when_the_node_takes_too_long(cluster: Cluster, fo
     answer = cluster.get(url)
     assert (answer.status, answer.body["name"]) == (201, "late.example")
     assert cluster.get(url).body["id"] == answer.body["id"]
+
+
+def test_line_of_a_worker_says_for_what_it_works(cluster: Cluster, folder: Path) -> None:
+    (folder / "store").mkdir()
+    storage = add_storage(cluster, "for lines", folder / "store").body
+    path = make_sqlite_site(folder / "lines.example")
+    site = cluster.post("/api/v1/sites/manual", {"path": str(path)}).body["id"]
+    cluster.request("PATCH", f"/api/v1/sites/{site}", {"storage_id": storage["id"]})
+    (path / "wp-content").rename(folder / "away")
+    job = cluster.post(f"/api/v1/sites/{site}/backup/start").body["job_id"]
+    assert cluster.wait_for_end(site)["status"] == "failed"
+    logs = [one.log.read_text() for name, one in cluster.daemons.items() if "worker" in name]
+    [line] = [
+        line for log in logs for line in log.splitlines() if job in line and " ERROR " in line
+    ]
+    assert line.endswith(f"[site={site} job={job} epoch=1 stage=backup_db]")
