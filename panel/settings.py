@@ -70,14 +70,26 @@ TEMPLATES = [
 
 DATABASES = {"default": ENVIRONMENT.database}
 
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+# Who has an older hash gets the first one's at their next sign-in.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+
+_VALIDATION = "django.contrib.auth.password_validation"
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {
+        "NAME": f"{_VALIDATION}.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "username", "full_name")},
+    },
+    *(
+        {"NAME": f"{_VALIDATION}.{name}"}
+        for name in (
+            "MinimumLengthValidator",
+            "CommonPasswordValidator",
+            "NumericPasswordValidator",
+        )
+    ),
 ]
 
 # Static files are served from the packages' own folders, so that no collectstatic is needed.
@@ -90,7 +102,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework_simplejwt.authentication.JWTAuthentication",
+        "panel.accounts.authentication.SignInAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -103,7 +115,10 @@ REST_FRAMEWORK = {
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=ENVIRONMENT.access_token_minutes),
-    "UPDATE_LAST_LOGIN": True,
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=ENVIRONMENT.refresh_token_days),
+    # One algorithm: a token cannot choose how it is checked.
+    "ALGORITHM": "HS256",
+    "ISSUER": "holdfast",
     # Without it a password change leaves old tokens alive.
     "CHECK_REVOKE_TOKEN": True,
 }
@@ -176,6 +191,7 @@ HOLDFAST_MAX_REQUEST_BYTES = ENVIRONMENT.max_request_bytes
 HOLDFAST_METRICS_TOKEN = ENVIRONMENT.metrics_token
 HOLDFAST_AUDIT_DAYS = ENVIRONMENT.audit_days
 HOLDFAST_REGISTRATION_OPEN = ENVIRONMENT.registration_open
+HOLDFAST_REFRESH_TOKEN_DAYS = ENVIRONMENT.refresh_token_days
 HOLDFAST_LOCAL_ENDPOINTS = ENVIRONMENT.local_endpoints
 # What a host that joins gets, and keeps; see backups/actions/enrolment.py.
 HOLDFAST_ENVIRONMENT = "production" if ENVIRONMENT.production else "development"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import authenticate
+from django.contrib.auth.signals import user_logged_in
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.generics import GenericAPIView
@@ -51,7 +52,15 @@ class Login(SignInView):
             raise AuthenticationFailed(
                 "Unknown e-mail address or wrong password.", code="invalid_credentials"
             )
-        return Response(tokens.issue(user))
+        user_logged_in.send(sender=User, request=request._request, user=user)
+        meta = request.META
+        return Response(
+            tokens.issue(
+                user,
+                address=meta.get("REMOTE_ADDR") or None,
+                user_agent=meta.get("HTTP_USER_AGENT", ""),
+            )
+        )
 
 
 class Refresh(SignInView):
@@ -61,7 +70,7 @@ class Refresh(SignInView):
 
     @extend_schema(request=RefreshSerializer, responses={200: TokensBody, 401: ErrorBody}, auth=[])
     def post(self, request: Request) -> Response:
-        """Return a new access token beside the same refresh token."""
+        """Return new tokens; the refresh token that was sent is good no more."""
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         return Response(tokens.renew(serializer.validated_data["refresh_token"]))
