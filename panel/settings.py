@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_celery_results",
+    "axes",
     "panel.accounts",
     "backups",
     "workers",
@@ -52,7 +53,32 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # The last one: it turns what the sign-in forms answer into "locked out".
+    "axes.middleware.AxesMiddleware",
 ]
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+
+# Lock-out on sign-in, at every door: see panel/accounts/lockout.py.
+AXES_HANDLER = "panel.accounts.lockout.FailureHandler"
+AXES_FAILURE_LIMIT = ENVIRONMENT.sign_in_failures
+AXES_COOLOFF_TIME = timedelta(minutes=ENVIRONMENT.sign_in_lock_minutes)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_CALLABLE = "panel.accounts.lockout.lock_key"
+AXES_CLIENT_IP_CALLABLE = "panel.accounts.lockout.client_address"
+AXES_LOCKOUT_CALLABLE = "panel.accounts.lockout.locked_out"
+AXES_RESET_ON_SUCCESS = True
+# Whoever keeps on trying is let in no later: `Retry-After` stays true.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# Who signed in is kept elsewhere; these rows would stay for ever.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+# The log names the address alone.
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username"]
 
 TEMPLATES = [
     {
@@ -220,6 +246,7 @@ LOGGING: dict[str, Any] = {
     },
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
     "loggers": {
+        "axes": {"level": "WARNING"},
         # botocore logs whole requests, signatures included, below WARNING.
         "botocore": {"level": "WARNING"},
         "boto3": {"level": "WARNING"},

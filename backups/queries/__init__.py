@@ -18,9 +18,11 @@ from backups.queries.visibility import (
     may_invite_hosts,
     may_manage_site,
     may_manage_storage,
+    may_manage_users,
     nodes_visible_to,
     sites_visible_to,
     storages_visible_to,
+    users_visible_to,
 )
 from backups.queries.work import (
     RunningAttempt,
@@ -43,6 +45,7 @@ __all__ = [
     "may_invite_hosts",
     "may_manage_site",
     "may_manage_storage",
+    "may_manage_users",
     "newest_job",
     "node_of_backup",
     "node_that_reaches",
@@ -58,5 +61,6 @@ __all__ = [
     "storage_usage",
     "storages_used_by",
     "storages_visible_to",
+    "users_visible_to",
     "worker_silence",
 ]

@@ -14,6 +14,8 @@ from django.utils import timezone
 from backups.roles import Role
 
 USER_AGENT_CHARACTERS = 200
+# No "@": so nobody can call themselves by somebody else's e-mail address.
+USERNAME_PATTERN = r"^[A-Za-z0-9._-]+\Z"
 
 
 def plain_email(email: str) -> str:
@@ -68,9 +70,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         null=True,  # many have none, and empty texts would not be unique
         blank=True,
         validators=[
-            RegexValidator(
-                r"^[A-Za-z0-9._-]+\Z", "Use letters, digits, dots, hyphens and underscores."
-            )
+            RegexValidator(USERNAME_PATTERN, "Use letters, digits, dots, hyphens and underscores.")
         ],
         help_text="Another name to sign in by.",
     )
