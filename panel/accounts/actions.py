@@ -60,21 +60,21 @@ def add_user(*, email: str, password: str | None = None, **fields: Any) -> User:
 
 @again_after_deadlock
 def change_user(*, user: User, changed_by: Person | None, **changes: Any) -> User:  # noqa: ANN401
-    """Change columns of a user; `password` is the new one in plain text. Returns the row.
+    """Change columns of a user; `password` is the new one in plain text, or None for no password.
 
-    Another password, and deactivation, end all sign-ins. Raises `InvalidFieldError` for a name
-    that is taken, `ValidationError` for a weak password, `OwnAccountError`,
-    `LastSuperAdminError`, `UserGoneError`.
+    Returns the row. Another password, and deactivation, end all sign-ins. Raises
+    `InvalidFieldError` for a name that is taken, `ValidationError` for a weak password,
+    `OwnAccountError`, `LastSuperAdminError`, `UserGoneError`.
     """
     for name, plain in (("email", plain_email), ("username", plain_username)):
         if name in changes:
             changes[name] = plain(changes[name])
     _refuse_taken(user.pk, changes.get("email"), changes.get("username"))
-    password = changes.pop("password", None)
-    if password is not None:
-        check_password(password, user)
+    if "password" in changes:
+        if changes["password"] is not None:
+            check_password(changes["password"], user)
         # Before the lock: it takes a while.
-        changes["password"] = make_password(password)
+        changes["password"] = make_password(changes["password"])
     try:
         with transaction.atomic():
             return _change_locked(user.pk, changed_by, changes)
