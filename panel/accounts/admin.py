@@ -22,7 +22,7 @@ from backups.admin.base import DomainAdmin, ReadOnlyAdmin, adopt, changed_values
 from backups.queries import may_manage_users, users_visible_to
 from panel.accounts import actions, sign_ins
 from panel.accounts.actions import Change
-from panel.accounts.admin_forms import PasswordForm, UserForm
+from panel.accounts.admin_forms import NewUserForm, PasswordForm, UserForm
 from panel.accounts.models import EndOfSignIn, SignIn, User
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class UserAdmin(ForSuperAdmins, DomainAdmin, _UserAdmin):
     """See the module."""
 
     form = UserForm
+    add_form = NewUserForm
     change_password_form = PasswordForm
     list_display = ("email", "username", "full_name", "role", "is_active", "is_staff",
                     "last_login")  # fmt: skip

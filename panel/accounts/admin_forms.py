@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.admin.widgets import FilteredSelectMultiple
-from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm
+from django.contrib.auth.forms import (
+    AdminPasswordChangeForm,
+    AdminUserCreationForm,
+    UserChangeForm,
+)
 
 from backups.models import Node, Site
 from panel.accounts import actions
@@ -14,9 +18,11 @@ from panel.accounts.models import User
 
 if TYPE_CHECKING:
     _UserChangeForm = UserChangeForm[User]
+    _AdminUserCreationForm = AdminUserCreationForm[User]
     _AdminPasswordChangeForm = AdminPasswordChangeForm[User]
 else:
     _UserChangeForm = UserChangeForm
+    _AdminUserCreationForm = AdminUserCreationForm
     _AdminPasswordChangeForm = AdminPasswordChangeForm
 
 
@@ -29,8 +35,20 @@ def _choice(model: Any, words: str) -> forms.ModelMultipleChoiceField[Any]:  # n
     )
 
 
+class NewUserForm(_AdminUserCreationForm):
+    """A new user. Django's own field for user names cannot be left empty."""
+
+    class Meta:
+        model = User
+        fields = ("email", "username", "full_name", "role", "is_staff")
+
+
 class UserForm(_UserChangeForm):
     """A user with what is assigned to them."""
+
+    class Meta:
+        model = User
+        fields = "__all__"  # the page lists them
 
     assigned_nodes = _choice(Node, "nodes")
     assigned_sites = _choice(Site, "sites")
