@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_celery_results",
+    "axes",
     "panel.accounts",
     "backups",
     "workers",
@@ -57,7 +58,32 @@ MIDDLEWARE = [
     "panel.limits.RequestLimits",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # The last one: it turns what the sign-in forms answer into "locked out".
+    "axes.middleware.AxesMiddleware",
 ]
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+
+# Lock-out on sign-in, at every door: see panel/accounts/lockout.py.
+AXES_HANDLER = "panel.accounts.lockout.FailureHandler"
+AXES_FAILURE_LIMIT = ENVIRONMENT.sign_in_failures
+AXES_COOLOFF_TIME = timedelta(minutes=ENVIRONMENT.sign_in_lock_minutes)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_CALLABLE = "panel.accounts.lockout.lock_key"
+AXES_CLIENT_IP_CALLABLE = "panel.accounts.lockout.client_address"
+AXES_LOCKOUT_CALLABLE = "panel.accounts.lockout.locked_out"
+AXES_RESET_ON_SUCCESS = True
+# Whoever keeps on trying is let in no later: `Retry-After` stays true.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# Who signed in is kept elsewhere; these rows would stay for ever.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+# The log names the address alone.
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username"]
 
 TEMPLATES = [
     {
@@ -75,14 +101,26 @@ TEMPLATES = [
 
 DATABASES = {"default": ENVIRONMENT.database}
 
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+# Who has an older hash gets the first one's at their next sign-in.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+
+_VALIDATION = "django.contrib.auth.password_validation"
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {
+        "NAME": f"{_VALIDATION}.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "username", "full_name")},
+    },
+    *(
+        {"NAME": f"{_VALIDATION}.{name}"}
+        for name in (
+            "MinimumLengthValidator",
+            "CommonPasswordValidator",
+            "NumericPasswordValidator",
+        )
+    ),
 ]
 
 # Static files are served from the packages' own folders, so that no collectstatic is needed.
@@ -98,7 +136,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework_simplejwt.authentication.JWTAuthentication",
+        "panel.accounts.authentication.SignInAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PARSER_CLASSES": [
@@ -116,7 +154,10 @@ REST_FRAMEWORK = {
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=ENVIRONMENT.access_token_minutes),
-    "UPDATE_LAST_LOGIN": True,
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=ENVIRONMENT.refresh_token_days),
+    # One algorithm: a token cannot choose how it is checked.
+    "ALGORITHM": "HS256",
+    "ISSUER": "holdfast",
     # Without it a password change leaves old tokens alive.
     "CHECK_REVOKE_TOKEN": True,
 }
@@ -189,6 +230,7 @@ HOLDFAST_MAX_REQUEST_BYTES = ENVIRONMENT.max_request_bytes
 HOLDFAST_METRICS_TOKEN = ENVIRONMENT.metrics_token
 HOLDFAST_AUDIT_DAYS = ENVIRONMENT.audit_days
 HOLDFAST_REGISTRATION_OPEN = ENVIRONMENT.registration_open
+HOLDFAST_REFRESH_TOKEN_DAYS = ENVIRONMENT.refresh_token_days
 HOLDFAST_LOCAL_ENDPOINTS = ENVIRONMENT.local_endpoints
 # What a host that joins gets, and keeps; see backups/actions/enrolment.py.
 HOLDFAST_ENVIRONMENT = "production" if ENVIRONMENT.production else "development"
@@ -225,6 +267,7 @@ LOGGING: dict[str, Any] = {
     },
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
     "loggers": {
+        "axes": {"level": "WARNING"},
         # botocore logs whole requests, signatures included, below WARNING.
         "botocore": {"level": "WARNING"},
         "boto3": {"level": "WARNING"},

@@ -7,7 +7,6 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from backups.api.urls import both
-from panel.accounts.views import Me
 from panel.health import health, live
 from panel.home import home
 
@@ -21,7 +20,7 @@ urlpatterns = [
     *both("api/schema/", SpectacularAPIView.as_view(), "schema"),
     path("api/auth/", include("panel.accounts.urls")),
     path("api/v1/auth/", include(("panel.accounts.urls", "accounts"), namespace="v1-auth")),
-    *both("api/v1/users/me", Me.as_view(), "users-me"),
+    path("api/v1/", include("panel.accounts.users_urls")),
     path("api/v1/", include("backups.api.urls")),
     path("api/", include("backups.api.tasks_urls")),
 ]

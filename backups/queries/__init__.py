@@ -26,12 +26,14 @@ from backups.queries.visibility import (
     may_invite_hosts,
     may_manage_site,
     may_manage_storage,
+    may_manage_users,
     nodes_visible_to,
     responsible_for,
     sites_visible_to,
     stages_visible_to,
     storages_visible_to,
     task_owners_visible_to,
+    users_visible_to,
 )
 from backups.queries.work import (
     RunningAttempt,
@@ -60,6 +62,7 @@ __all__ = [
     "may_invite_hosts",
     "may_manage_site",
     "may_manage_storage",
+    "may_manage_users",
     "newest_job",
     "node_of_backup",
     "node_quota",
@@ -85,5 +88,6 @@ __all__ = [
     "task_owners_visible_to",
     "task_stats",
     "tasks_with_state",
+    "users_visible_to",
     "worker_silence",
 ]

@@ -145,3 +145,23 @@ def may_manage_storage(user: Person) -> bool:
 def may_invite_hosts(user: Person) -> bool:
     """Return whether the user may let hosts join: such a host reads the whole database."""
     return user.is_active and user.role == Role.SUPER_ADMIN
+
+
+def users_visible_to(user: Person) -> QuerySet[Any]:
+    """Return whom the user may see: a node admin the site admins of their nodes' sites, too."""
+    their_sites = Site.objects.filter(node__admins=user.pk)
+    of_their_sites = Q(role=Role.SITE_ADMIN, assigned_sites__in=their_sites.values("pk"))
+    own = Q(pk=user.pk)
+    conditions = {
+        Role.SUPER_ADMIN: Q(),
+        Role.NODE_ADMIN: own | of_their_sites,
+        Role.SITE_ADMIN: own,
+    }
+    condition = conditions.get(Role(user.role), _NOBODY) if user.is_active else _NOBODY
+    users: QuerySet[Any] = get_user_model()._default_manager.all()
+    return users.filter(pk__in=users.filter(condition).values("pk"))
+
+
+def may_manage_users(user: Person) -> bool:
+    """Return whether the user may add, change and delete other users, and assign things to them."""
+    return user.is_active and user.role == Role.SUPER_ADMIN

@@ -1,4 +1,4 @@
-"""Sign-in and users on the wire."""
+"""Sign-in on the wire."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ from rest_framework import serializers
 from panel.accounts.models import User
 
 
+def password_field(**options: Any) -> serializers.CharField:  # noqa: ANN401
+    """Return a field for a password: never shown, blanks count.
+
+    Hashing time grows with the length: nobody's password is longer than this.
+    """
+    return serializers.CharField(
+        max_length=1000,
+        trim_whitespace=False,
+        write_only=True,
+        style={"input_type": "password"},
+        **options,
+    )
+
+
 class LoginSerializer(serializers.Serializer[Any]):
-    """Who signs in, by `email`; `username` is another word for it."""
+    """Who signs in: `email` and `username` each take either of a user's two names."""
 
     email = serializers.CharField(max_length=254, required=False)
     username = serializers.CharField(max_length=254, required=False)
-    # Hashing time grows with the length: nobody's password is longer than this.
-    password = serializers.CharField(
-        max_length=1000, trim_whitespace=False, style={"input_type": "password"}
-    )
+    password = password_field()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require one of the two names."""
@@ -26,10 +37,24 @@ class LoginSerializer(serializers.Serializer[Any]):
         return attrs
 
 
+class RegisterSerializer(serializers.Serializer[Any]):
+    """Who signs up. What they may do is not theirs to say."""
+
+    email = serializers.EmailField(max_length=254)
+    password = password_field()
+    full_name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+
+
 class RefreshSerializer(serializers.Serializer[Any]):
     """A refresh token from the sign-in."""
 
     refresh_token = serializers.CharField(max_length=5000)
+
+
+class LogoutSerializer(serializers.Serializer[Any]):
+    """Nothing needs to be sent; a refresh token of another sign-in ends that one as well."""
+
+    refresh_token = serializers.CharField(max_length=5000, required=False)
 
 
 class TokensBody(serializers.Serializer[Any]):
@@ -39,6 +64,20 @@ class TokensBody(serializers.Serializer[Any]):
     token_type = serializers.CharField()
     refresh_token = serializers.CharField()
     expires_in = serializers.IntegerField()
+
+
+class TicketBody(serializers.Serializer[Any]):
+    """A ticket for one stream; `expires_in` is its life in seconds."""
+
+    ticket = serializers.CharField()
+    expires_in = serializers.IntegerField()
+
+
+class SignedOutBody(serializers.Serializer[Any]):
+    """The sign-in has ended."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
@@ -52,6 +91,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
         fields = [
             "id",
             "email",
+            "username",
             "full_name",
             "is_active",
             "is_verified",

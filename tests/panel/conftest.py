@@ -1,13 +1,26 @@
-"""People who sign in, with the password hash that production uses."""
+"""People who sign in."""
 
 from __future__ import annotations
 
 import pytest
+from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from panel.accounts.models import User
 
 PASSWORD = "correct-horse-battery-staple"
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: pytest.FixtureRequest) -> None:
+    """Hash passwords cheaply; a module that tests hashing has a fixture of this name of its own."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted() -> None:
+    """Forget how many requests were made: throttles count by address, and tests share one."""
+    cache.clear()
 
 
 @pytest.fixture

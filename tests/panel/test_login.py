@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.contrib.auth.hashers import BCryptSHA256PasswordHasher
 from rest_framework.test import APIClient
 
 from panel.accounts.models import User
@@ -17,6 +17,11 @@ from tests.panel.conftest import PASSWORD
 @pytest.fixture(params=["/api/auth/login", "/api/v1/auth/login"])
 def url(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords() -> None:
+    """Hash passwords as production does."""
 
 
 def claims(token: str) -> dict[str, Any]:
@@ -44,13 +49,13 @@ def test_answer_and_work_are_the_same_when_the_user_is_unknown_or_the_password_w
     url: str, client: APIClient, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[str] = []
-    encode = PBKDF2PasswordHasher.encode
+    encode = BCryptSHA256PasswordHasher.encode
 
-    def counted(self: PBKDF2PasswordHasher, password: str, *args: Any, **kwargs: Any) -> str:
+    def counted(self: BCryptSHA256PasswordHasher, password: str, *args: Any, **kwargs: Any) -> str:
         hashed.append(password)
         return encode(self, password, *args, **kwargs)
 
-    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", counted)
+    monkeypatch.setattr(BCryptSHA256PasswordHasher, "encode", counted)
     answers = [
         client.post(url, {"email": email, "password": "wrong"})
         for email in ("ada@example.com", "nobody@example.com")
@@ -98,6 +103,7 @@ def test_tokens_hold_nothing_secret(url: str, client: APIClient, user: User) -> 
     body = client.post(url, {"email": user.email, "password": PASSWORD}).json()
     for token in (body["access_token"], body["refresh_token"]):
         held = claims(token)
-        assert held.keys() == {"token_type", "exp", "iat", "jti", "user_id", "hash_password"}
+        names = {"token_type", "exp", "iat", "jti", "iss", "user_id", "hash_password", "sid"}
+        assert held.keys() == names
         assert user.password not in json.dumps(held)
         assert PASSWORD not in json.dumps(held)

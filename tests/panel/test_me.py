@@ -22,6 +22,7 @@ def test_every_field_of_the_contract_is_there(url: str, client: APIClient, user:
     assert body == {
         "id": user.pk,
         "email": "ada@example.com",
+        "username": None,
         "full_name": "Ada",
         "is_active": True,
         "is_verified": False,

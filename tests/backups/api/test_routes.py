@@ -19,6 +19,7 @@ from tests.backups.conftest import ended_job
 PUBLIC = {
     *("/", "/health", "/health/live", "/docs", "/api/schema/", "/api/v1/daemon/health"),
     *("/api/auth/login", "/api/auth/refresh", "/api/v1/auth/login", "/api/v1/auth/refresh"),
+    *("/api/auth/register", "/api/v1/auth/register"),
     # The link itself is the credential; a wrong one is 404.
     "/api/v1/downloads/x",
     # What is sent is the credential; a wrong one is 401 all the same.
