@@ -13,10 +13,23 @@ from pythonjsonlogger.json import JsonFormatter
 
 from backups.log_context import FIELDS
 
-# Download links and stream tokens are good without any other proof, as long as they last.
-_CREDENTIALS = re.compile(r"(/downloads/|[?&](?:token|ticket)=)[^\s/?&\"'\\]+")
 # Objects that other libraries put onto their records: of no use to a reader, and full of details.
 _OBJECTS = ("request", "response", "color_message", "server_time")
+
+
+def _spelled(word: str) -> str:
+    """Return what matches the word with any of its letters percent-encoded, as servers read it."""
+    return "".join(f"(?:{letter}|%{ord(letter):x}|%{ord(letter.upper()):x})" for letter in word)
+
+
+# Download links and stream tokens are good without any other proof, as long as they last. Beside
+# their places, they are known by their looks: somebody may send them under a wrong name.
+_CREDENTIALS = re.compile(
+    rf"(/downloads/|[?&](?:{_spelled('token')}|{_spelled('ticket')})=)[^\s/?&\"'\\]+"
+    r"|\btkt_[\w-]+"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*",
+    re.IGNORECASE,
+)
 
 
 def masked(text: str) -> str:

@@ -310,3 +310,44 @@ print(audited_object("job", "no-uuid").label or audited_object("site", "9" * 30)
 """
     said = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout
     assert said.split() == ["3", "3", "None", "3", "1", "none"]
+
+
+MAKE_PEOPLE = """
+from panel.accounts import sign_ins, tokens
+from panel.accounts.models import User
+user = User.objects.create_user("{name}@example.com", "a-fine-password")
+for number in range(3):
+    User.objects.create_superuser(f"{name}-{{number}}@example.com", "a-fine-password")
+print(tokens.issue(user)["refresh_token"])
+print(sign_ins.give_stream_ticket(user=user, sign_in_id=user.sign_ins.get().pk))
+"""
+COUNT_SUPERS = """
+from panel.accounts.models import User
+print(User.objects.filter(role="super_admin", is_active=True).count())
+"""
+
+
+def make_people(cluster: Cluster) -> list[str]:
+    """Return a refresh token and a ticket of a new user, beside whom there are super admins."""
+    code = MAKE_PEOPLE.format(name=f"person-{next(NUMBERS)}")
+    return cluster.manage("shell", "--verbosity", "0", "-c", code).stdout.split()
+
+
+def test_exactly_one_has_new_tokens_or_a_stream_when_many_show_the_same_thing(
+    cluster: Cluster,
+) -> None:
+    refresh_token, ticket = make_people(cluster)
+    one = ["False"] * (RACERS - 1) + ["True"]
+    assert sorted(race(cluster, "renew", refresh_token)) == one
+    assert sorted(race(cluster, "open_stream", ticket)) == one
+
+
+def test_one_super_admin_is_left_when_many_deactivate_all_of_them_at_once(
+    cluster: Cluster,
+) -> None:
+    make_people(cluster)
+    refused = race(cluster, "deactivate", "")
+    assert len(set(refused)) == 1
+    assert refused[0].isdigit()
+    left = cluster.manage("shell", "--verbosity", "0", "-c", COUNT_SUPERS).stdout.strip()
+    assert left == "1"

@@ -19,6 +19,11 @@ from panel.logs import JsonLines, MaskLinks, TextLines
         "Not Found: /api/v1/downloads/SECRET",
         "GET /api/v1/daemon/backup/stream/1?token=SECRET&interval=2",
         "GET /x?interval=2&ticket=SECRET",
+        "GET /x?%74o%6Ben=SECRET",
+        "GET /x?TICKET=SECRET",
+        "GET /x?wrong=tkt_SECRET-SECRET_SECRET",
+        "GET /x?wrong=eyJSECRET.eyJSECRET.SECRET-SECRET",
+        "Bearer eyJSECRET.eyJSECRET.SECRET was refused",
     ],
 )
 def test_credential_is_masked_when_a_url_is_logged(line: str) -> None:
