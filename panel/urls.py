@@ -7,6 +7,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from backups.api.urls import both
+from panel.dashboard.views import BackupStream
 from panel.health import health, live
 from panel.home import home
 
@@ -14,12 +15,14 @@ urlpatterns = [
     path("", home, name="home"),
     *both("health", health, "health"),
     *both("health/live", live, "health-live"),
+    path("admin/backup-maintenance/", include("panel.dashboard.urls")),
     path("admin/", admin.site.urls),
     path("api-auth/", include("rest_framework.urls")),
     *both("docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
     *both("api/schema/", SpectacularAPIView.as_view(), "schema"),
     path("api/auth/", include("panel.accounts.urls")),
     path("api/v1/auth/", include(("panel.accounts.urls", "accounts"), namespace="v1-auth")),
+    *both("api/v1/daemon/backup/stream/<int:site_id>", BackupStream.as_view(), "backup-stream"),
     path("api/v1/", include("panel.accounts.users_urls")),
     path("api/v1/", include("backups.api.urls")),
     path("api/", include("backups.api.tasks_urls")),

@@ -37,6 +37,7 @@ ACTIONS: dict[tuple[str, str], str] = {
     ("logout", "POST"): SIGN_OUT,
     ("refresh", "POST"): "token.refresh",
     ("register", "POST"): "user.register",
+    ("dashboard-trigger", "POST"): "backup.start",
     ("stream-ticket", "POST"): "stream.ticket",
     ("users", "POST"): "user.add",
     ("user", "PATCH"): "user.change",

@@ -1,0 +1,1 @@
+"""What people watch: live progress, and what the dashboard's page asks for."""

@@ -1,0 +1,109 @@
+"""Whether a stream may be opened, and whether an open one may go on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.sessions.backends.db import SessionStore
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import (
+    BaseAuthentication,
+    SessionAuthentication,
+    get_authorization_header,
+)
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.request import Request
+
+from backups.queries import sites_visible_to
+from panel.accounts.models import User
+from panel.accounts.stream_access import StreamRight, may_still_stream, stream_right
+
+CHECK_SECONDS = 5.0
+IN_THE_URL = ("ticket", "token")
+
+
+class StreamAuthentication(BaseAuthentication):
+    """A ticket or an access token, in the URL, since EventSource sends no header; or in one."""
+
+    def authenticate(self, request: Request) -> tuple[User, StreamRight] | None:
+        """Return who asks; None if the request shows neither. A ticket is used up by this."""
+        credential = next(
+            (value for name in IN_THE_URL if (value := request.query_params.get(name))), ""
+        )
+        words = get_authorization_header(request).decode("latin-1").split()
+        if not credential and len(words) == 2 and words[0].lower() == "bearer":
+            credential = words[1]
+        if not credential:
+            return None
+        right = stream_right(credential)
+        return right.user, right
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the challenge of a 401."""
+        return 'Bearer realm="api"'
+
+
+class StaffSession(SessionAuthentication):
+    """A session of the admin; without one it is 401, where DRF's own would make it 403."""
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the challenge of a 401."""
+        return 'Session realm="admin"'
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who watches a site. `session_key` is empty for who did not come with a session."""
+
+    right: StreamRight
+    site_id: int
+    session_key: str = ""
+
+
+def viewer_of(request: Request, site_id: int) -> Viewer:
+    """Return who opens a stream with this request."""
+    if isinstance(request.auth, StreamRight):
+        return Viewer(request.auth, site_id)
+    user: Any = request.user
+    if not isinstance(user, User):
+        raise NotAuthenticated
+    right = StreamRight(user, None, user.get_session_auth_hash())
+    return Viewer(right, site_id, request._request.session.session_key or "")
+
+
+# Many tabs of one person ask the same.
+_verdicts: dict[Viewer, tuple[float, bool]] = {}
+
+
+def may_go_on(viewer: Viewer) -> bool:
+    """Return whether an open stream may go on; asks the database at most every few seconds."""
+    now = time.monotonic()
+    asked_at, verdict = _verdicts.get(viewer, (-CHECK_SECONDS, False))
+    if now - asked_at >= CHECK_SECONDS / 2:
+        verdict = _may_go_on(viewer)
+        for old in [one for one, (moment, _) in _verdicts.items() if now - moment > 60]:
+            _verdicts.pop(old, None)
+        _verdicts[viewer] = (now, verdict)
+    return verdict
+
+
+def _may_go_on(viewer: Viewer) -> bool:
+    if viewer.session_key and not SessionStore().exists(viewer.session_key):
+        return False
+    if not may_still_stream(viewer.right):
+        return False
+    user = User.objects.filter(pk=viewer.right.user.pk).first()
+    return user is not None and sites_visible_to(user).filter(pk=viewer.site_id).exists()
+
+
+class StreamScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How the schema shows it."""
+
+    target_class = "panel.dashboard.rights.StreamAuthentication"
+    name = "streamCredential"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ANN401
+        """Return the scheme."""
+        return {"type": "apiKey", "in": "query", "name": "token"}

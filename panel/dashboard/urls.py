@@ -1,0 +1,14 @@
+"""What the dashboard's page fetches, below /admin/backup-maintenance/."""
+
+from __future__ import annotations
+
+from backups.api.urls import both
+from panel.dashboard import views
+
+SSE = "backup-progress-sse/<uuid:job_id>"
+
+urlpatterns = [
+    *both("trigger", views.Trigger.as_view(), "dashboard-trigger"),
+    *both("backup-progress/<uuid:job_id>", views.Progress.as_view(), "dashboard-progress"),
+    *both(SSE, views.ProgressStream.as_view(), "dashboard-progress-stream"),
+]
