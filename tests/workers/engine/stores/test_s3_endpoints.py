@@ -174,8 +174,9 @@ def test_redirect_is_not_followed_to_this_host(
     )
     answer_names(monkeypatch, "127.0.0.2")
     away = {"Location": f"http://127.0.0.1:{listener.port}/"}
-    with answering(307, away) as port, pytest.raises(EngineError):
+    with answering(307, away) as port, pytest.raises(EngineError) as caught:
         open_store("s3", config("s3.example.com", port)).stat("a/key")
+    assert (caught.value.code, caught.value.permanent) == ("wrong_endpoint", True)
     assert (listener.connections, listener.heard) == (0, b"")
 
 
