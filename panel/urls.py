@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from backups.api.urls import both
 from panel.accounts.views import Me
 from panel.health import health, live
 from panel.home import home
+
+# Its script is a file of its own, at `?script`: the content security policy refuses inline ones.
+docs = SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="panel/docs.html")
 
 urlpatterns = [
     path("", home, name="home"),
@@ -17,7 +20,7 @@ urlpatterns = [
     *both("health/live", live, "health-live"),
     path("admin/", admin.site.urls),
     path("api-auth/", include("rest_framework.urls")),
-    *both("docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
+    *both("docs", docs, "docs"),
     *both("api/schema/", SpectacularAPIView.as_view(), "schema"),
     path("api/auth/", include("panel.accounts.urls")),
     path("api/v1/auth/", include(("panel.accounts.urls", "accounts"), namespace="v1-auth")),
