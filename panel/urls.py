@@ -10,6 +10,7 @@ from backups.api.urls import both
 from panel.accounts.views import Me
 from panel.health import health, live
 from panel.home import home
+from panel.metrics import Metrics
 
 # Its script is a file of its own, at `?script`: the content security policy refuses inline ones.
 docs = SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="panel/docs.html")
@@ -18,6 +19,7 @@ urlpatterns = [
     path("", home, name="home"),
     *both("health", health, "health"),
     *both("health/live", live, "health-live"),
+    *both("metrics", Metrics.as_view(), "metrics"),
     path("admin/", admin.site.urls),
     path("api-auth/", include("rest_framework.urls")),
     *both("docs", docs, "docs"),

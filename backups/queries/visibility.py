@@ -68,3 +68,8 @@ def may_manage_storage(user: Person) -> bool:
 def may_invite_hosts(user: Person) -> bool:
     """Return whether the user may let hosts join: such a host reads the whole database."""
     return user.is_active and user.role == Role.SUPER_ADMIN
+
+
+def may_read_metrics(user: Person) -> bool:
+    """Return whether the user may read the figures of the whole installation."""
+    return user.is_active and user.role == Role.SUPER_ADMIN
