@@ -255,8 +255,17 @@ def _encryption_keys(env: Variables, secret_key: str, production: bool) -> list[
         raise ImproperlyConfigured(
             "HOLDFAST_ENCRYPTION_KEYS holds a key that is not 32 bytes in URL-safe base64."
         )
-    derived = base64.urlsafe_b64encode(hashlib.sha256(secret_key.encode()).digest()).decode()
-    return keys or [derived]
+    if not all(_is_random(base64.urlsafe_b64decode(key)) for key in keys):
+        raise ImproperlyConfigured(
+            "HOLDFAST_ENCRYPTION_KEYS holds a key that is not random: make one as "
+            "docs/configuration.md says."
+        )
+    return keys or [derived_key(secret_key)]
+
+
+def derived_key(secret_key: str) -> str:
+    """Return the Fernet key that development uses where none is set."""
+    return base64.urlsafe_b64encode(hashlib.sha256(secret_key.encode()).digest()).decode()
 
 
 def _is_fernet_key(key: str) -> bool:
@@ -264,6 +273,11 @@ def _is_fernet_key(key: str) -> bool:
         return len(base64.urlsafe_b64decode(key)) == 32
     except ValueError:
         return False
+
+
+def _is_random(key: bytes) -> bool:
+    """Return whether 32 bytes may be random: drawn ones are all text, or this few, about never."""
+    return len(set(key)) >= DISTINCT_CHARACTERS and not (key.isascii() and key.isalnum())
 
 
 def _database_url(env: Variables) -> str:

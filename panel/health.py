@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -14,28 +17,35 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from backups import dispatch
 from backups.models import Storage
 from backups.queries import nodes_with_live_workers
+from backups.queries.metrics import coordinator_leads, jobs_without_worker
 from panel.errors import read_only
 
 PART_SECONDS = 3.0
 BROKER_SECONDS = 1.0
 
-# A part that hangs keeps its thread: later requests then find it failed instead of piling up.
-_pool = ThreadPoolExecutor(max_workers=10, thread_name_prefix="health")
-
 Part = dict[str, Any]
+
+# One check of each part at a time: whoever asks while one still runs waits for its result. So a
+# part that hangs keeps one thread, however often this public page is asked for.
+_pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="health")
+_running: dict[str, Future[Part]] = {}
+_lock = threading.Lock()
 
 
 @read_only
 def health(request: HttpRequest) -> HttpResponseBase:
     """Return how each part is; 503 when the panel itself cannot work.
 
-    Without broker or workers it can: what is started is recorded, and runs when they are back.
+    Without broker, workers or coordinator it can: what is started is recorded, and runs when they
+    are back. Takes no longer than one part may, however many of them hang.
     """
-    asked = {name: _pool.submit(_run, check) for name, check in CHECKS.items()}
-    parts = {name: _outcome(future) for name, future in asked.items()}
+    began = time.monotonic()
+    asked = {name: _asked(name) for name in CHECKS}
+    parts = {name: _outcome(future, began) for name, future in asked.items()}
     failed = {name for name, part in parts.items() if part["status"] != "ok"}
     status = "unhealthy" if failed & NEEDED else "degraded" if failed else "healthy"
-    return JsonResponse({"status": status, **parts}, status=503 if failed & NEEDED else 200)
+    body = {"status": status, "timestamp": _timestamp(), **parts}
+    return JsonResponse(body, status=503 if failed & NEEDED else 200)
 
 
 @read_only
@@ -44,22 +54,40 @@ def live(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"status": "alive"})
 
 
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _asked(name: str) -> Future[Part]:
+    """Return the running check of a part, begun now if none runs."""
+    with _lock:
+        running = _running.get(name)
+        if running is None or running.done():
+            running = _running[name] = _pool.submit(_run, CHECKS[name])
+        return running
+
+
 def _run(check: Callable[[], Part]) -> Part:
+    began = time.monotonic()
     try:
-        return check()
+        part = check()
     except (DatabaseError, InterfaceError):
-        return _failed("The database does not answer as it should.")
+        part = _failed("The database does not answer as it should.")
     finally:
         connection.close()
+    return {**part, "duration_ms": _milliseconds_since(began)}
 
 
-def _outcome(future: Any) -> Part:  # noqa: ANN401
+def _outcome(future: Future[Part], began: float) -> Part:
     try:
-        part: Part = future.result(timeout=PART_SECONDS)
+        return future.result(timeout=max(0.0, began + PART_SECONDS - time.monotonic()))
     except FutureTimeoutError:
-        future.cancel()
-        return _failed(f"No answer within {PART_SECONDS:g} s.")
-    return part
+        late = _failed(f"No answer within {PART_SECONDS:g} s.")
+        return {**late, "duration_ms": _milliseconds_since(began)}
+
+
+def _milliseconds_since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 1)
 
 
 def _database() -> Part:
@@ -83,10 +111,19 @@ def _broker() -> Part:
 
 
 def _workers() -> Part:
-    online = nodes_with_live_workers().count()
+    online, waiting = nodes_with_live_workers().count(), jobs_without_worker()
+    numbers = {"nodes_online": online, "jobs_waiting": waiting}
     if not online:
-        return {**_failed("No node has a running worker."), "nodes_online": 0}
-    return {"status": "ok", "nodes_online": online}
+        return {**_failed("No node has a running worker."), **numbers}
+    if waiting:
+        return {**_failed("Jobs wait on nodes that have no running worker."), **numbers}
+    return {"status": "ok", **numbers}
+
+
+def _coordinator() -> Part:
+    if not coordinator_leads():
+        return _failed("No coordinator leads; what is started now runs when one does.")
+    return {"status": "ok"}
 
 
 def _storage() -> Part:
@@ -109,6 +146,7 @@ CHECKS: dict[str, Callable[[], Part]] = {
     "schema": _schema,
     "broker": _broker,
     "workers": _workers,
+    "coordinator": _coordinator,
     "storage": _storage,
 }
 NEEDED = frozenset({"database", "schema"})

@@ -19,6 +19,7 @@ def home(request: HttpRequest) -> HttpResponseBase:
         "docs": "/docs",
         "schema": "/api/schema/",
         "health": "/health",
+        "metrics": "/metrics",
         "admin": "/admin/",
     }
     spectacular = settings.SPECTACULAR_SETTINGS

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from panel.env import read_environment
+from csp.constants import NONE, SELF
+
+from panel.env import derived_key, read_environment
 
 ENVIRONMENT = read_environment()
 
@@ -27,6 +29,8 @@ LOGIN_REDIRECT_URL = "/api/v1/sites/"
 CSRF_FAILURE_VIEW = "panel.errors.csrf_failure"
 
 INSTALLED_APPS = [
+    # First, since its templates stand in for those of others.
+    "panel",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -39,6 +43,8 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_celery_results",
     "axes",
+    "corsheaders",
+    "csp",
     "panel.accounts",
     "backups",
     "workers",
@@ -49,6 +55,9 @@ MIDDLEWARE = [
     "panel.requests.RequestContext",
     "panel.audit.trail.AuditTrail",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "panel.headers.BrowserPolicies",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "panel.json_routes.CommonChecks",
@@ -126,13 +135,52 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 # Static files are served from the packages' own folders, so that no collectstatic is needed.
 WHITENOISE_USE_FINDERS = True
 
+_COOKIE_PREFIX = "__Host-" if ENVIRONMENT.production else ""
+# With this prefix a browser takes a cookie over HTTPS only, and from no other host of the domain.
+SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}sessionid"
 SESSION_COOKIE_SECURE = ENVIRONMENT.production
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrftoken"
 CSRF_COOKIE_SECURE = ENVIRONMENT.production
 # Only what a trusted proxy says gets this far: see panel/proxies.py.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 DATA_UPLOAD_MAX_MEMORY_SIZE = ENVIRONMENT.max_request_bytes
+# Our pages carry the token in their forms; no script has to read the cookie.
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SECURE_HSTS_SECONDS = ENVIRONMENT.hsts_seconds
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_SSL_REDIRECT = ENVIRONMENT.https_redirect
+# What load balancers and Prometheus ask on the inside, where there is no HTTPS.
+SECURE_REDIRECT_EXEMPT = [r"^health/?$", r"^health/live/?$", r"^metrics/?$"]
+# To be on browsers' preload lists is for the owner of the domain to ask for, not for one host.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
+
+# Scripts and styles are files of our own: nothing inline, nothing from elsewhere.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "frame-ancestors": [NONE],
+        "form-action": [SELF],
+    }
+}
+
+# Front ends of other origins show tokens; cookies are for our own pages.
+CORS_ALLOWED_ORIGINS = ENVIRONMENT.cors_allowed_origins
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "last-event-id", "x-request-id")
+CORS_EXPOSE_HEADERS = ("X-Request-ID", "Retry-After")
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -145,6 +193,10 @@ REST_FRAMEWORK = {
         "rest_framework.parsers.MultiPartParser",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "panel.browsable.StrictBrowsableAPIRenderer",
+    ],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
     "PAGE_SIZE": 50,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -170,6 +222,8 @@ SPECTACULAR_SETTINGS = {
     "PREPROCESSING_HOOKS": ["backups.api.urls.hide_second_spellings"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    # No badge from an outside host, which would be told the address of the schema.
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
     "ENUM_NAME_OVERRIDES": {"JobStateEnum": "backups.states.JobState"},
 }
 
@@ -213,6 +267,7 @@ CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_TASK_DEFAULT_QUEUE = "unrouted"
 
 HOLDFAST_ENCRYPTION_KEYS = ENVIRONMENT.encryption_keys
+HOLDFAST_DERIVED_KEY = derived_key(SECRET_KEY)
 HOLDFAST_SPOOL_DIRECTORY = ENVIRONMENT.spool_directory
 HOLDFAST_SPOOL_RESERVE_MB = ENVIRONMENT.spool_reserve_mb
 HOLDFAST_LEASE_SECONDS = ENVIRONMENT.lease_seconds

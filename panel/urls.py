@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from backups.api.urls import both
 from panel.dashboard.views import BackupStream
 from panel.health import health, live
 from panel.home import home
+from panel.metrics import Metrics
+
+# Its script is a file of its own, at `?script`: the content security policy refuses inline ones.
+docs = SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="panel/docs.html")
 
 urlpatterns = [
     path("", home, name="home"),
     *both("health", health, "health"),
     *both("health/live", live, "health-live"),
     path("admin/backup-maintenance/", include("panel.dashboard.urls")),
+    *both("metrics", Metrics.as_view(), "metrics"),
     path("admin/", admin.site.urls),
     path("api-auth/", include("rest_framework.urls")),
-    *both("docs", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
+    *both("docs", docs, "docs"),
     *both("api/schema/", SpectacularAPIView.as_view(), "schema"),
     path("api/auth/", include("panel.accounts.urls")),
     path("api/v1/auth/", include(("panel.accounts.urls", "accounts"), namespace="v1-auth")),

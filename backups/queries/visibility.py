@@ -165,3 +165,8 @@ def users_visible_to(user: Person) -> QuerySet[Any]:
 def may_manage_users(user: Person) -> bool:
     """Return whether the user may add, change and delete other users, and assign things to them."""
     return user.is_active and user.role == Role.SUPER_ADMIN
+
+
+def may_read_metrics(user: Person) -> bool:
+    """Return whether the user may read the figures of the whole installation."""
+    return user.is_active and user.role == Role.SUPER_ADMIN

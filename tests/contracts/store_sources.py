@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.engine import endpoints
 from workers.engine.errors import InterruptedWork
 from workers.engine.progress import SilentReporter
 from workers.engine.sources import FilesSource
@@ -127,6 +128,7 @@ def start_put(request: Mapping[str, Any]) -> subprocess.Popen[str]:
 
 def _main() -> None:
     request = json.load(sys.stdin)
+    endpoints.allow_local(True)
     throttle = None
     if limit := request.get("throttle"):
         throttle = SharedThrottle(Path(limit[0]), limit[1])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import subprocess
 import sys
 
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.servers.cluster import ROOT, Cluster
 
@@ -36,6 +38,32 @@ def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -
     cluster = Cluster(directory, panel_database_url, "redis://127.0.0.1:9/0", nodes_reach)
     cluster.manage("migrate", "--verbosity", "0")
     return cluster
+
+
+SECRETS_UNDER_OLD_KEY = """
+from backups.models import Storage
+for number in range(3):
+    Storage.objects.create(name=f"rotated {number}", type="local", secrets={"key": "geheim"})
+"""
+READ_SECRETS = """
+from backups.models import Storage
+print([storage.secrets["key"] for storage in Storage.objects.filter(name__startswith="rotated")])
+"""
+
+
+def test_secrets_move_to_a_new_key_where_they_are(cluster: Cluster) -> None:
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+    def under(*keys: str) -> Cluster:
+        settings = {**cluster.settings, "HOLDFAST_ENCRYPTION_KEYS": ",".join(keys)}
+        return dataclasses.replace(cluster, settings=settings)
+
+    under(old).manage("shell", "--verbosity", "0", "-c", SECRETS_UNDER_OLD_KEY)
+    assert under(new, old).manage("rotate_secrets", "--check", check=False).returncode == 1
+    assert under(new, old).manage("rotate_secrets").stdout.startswith("3 encrypted anew")
+    under(new).manage("rotate_secrets", "--check")
+    said = under(new).manage("shell", "--verbosity", "0", "-c", READ_SECRETS).stdout
+    assert said.strip() == "['geheim', 'geheim', 'geheim']"
 
 
 def make_rows(cluster: Cluster, *, with_job: bool) -> tuple[str, str]:

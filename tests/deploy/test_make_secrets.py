@@ -30,7 +30,8 @@ def test_every_secret_that_compose_mounts_is_made_and_usable(folder: Path) -> No
     assert {path.name for path in folder.iterdir()} == set(compose["secrets"])
     assert len((folder / "secret_key").read_text()) >= SECRET_KEY_CHARACTERS
     Fernet((folder / "encryption_keys").read_text())
-    for name in ("database_password", "database_root_password", "broker_password"):
+    hexadecimal = ("database_password", "database_root_password", "broker_password")
+    for name in (*hexadecimal, "metrics_token"):
         # Nothing in it that an URL, SQL, a shell or redis.conf would read as something else.
         assert (folder / name).read_text().isalnum()
         assert len((folder / name).read_text()) >= 32

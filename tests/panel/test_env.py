@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ SECRET = "do-not-show-this"
 GOOD_PRODUCTION = {
     "HOLDFAST_ENVIRONMENT": "production",
     "HOLDFAST_SECRET_KEY": "a-key-of-fifty-characters-with-0123456789-in-it-zzz",
-    "HOLDFAST_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "HOLDFAST_ENCRYPTION_KEYS": "3kKqYPtv5yXc0mZr8vB7WQd1nT4sJ6uL9eHfGgAoIxE=",
 }
 
 
@@ -71,6 +72,22 @@ WRONG = {
     "a short second encryption key": (
         {"HOLDFAST_ENCRYPTION_KEYS": f"{GOOD_PRODUCTION['HOLDFAST_ENCRYPTION_KEYS']},c2hvcnQ="},
         "not 32 bytes in URL-safe base64",
+    ),
+    **{
+        f"an encryption key of {kind}": (
+            {"HOLDFAST_ENCRYPTION_KEYS": base64.urlsafe_b64encode(key).decode()},
+            "holds a key that is not random",
+        )
+        for kind, key in (
+            ("zeros", bytes(32)),
+            ("one letter", b"a" * 32),
+            ("a pattern", bytes(range(8)) * 4),
+            ("digits and letters", b"0123456789abcdefghijklmnopqrstuv"),
+        )
+    },
+    "a metrics token that can be guessed": (
+        {"HOLDFAST_METRICS_TOKEN": SECRET},
+        "HOLDFAST_METRICS_TOKEN must be left out or have 32 characters or more",
     ),
     "no host": ({"HOLDFAST_ALLOWED_HOSTS": " , "}, "HOLDFAST_ALLOWED_HOSTS names no host"),
     "a database of another kind": (

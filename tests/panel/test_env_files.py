@@ -13,7 +13,7 @@ from backups.environment_file import read_private
 from panel.env import Environment, read_environment
 
 KEY = "a-secret-key-in-a-file-that-is-long-enough-for-anybody-at-all"
-FERNET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+FERNET = "3kKqYPtv5yXc0mZr8vB7WQd1nT4sJ6uL9eHfGgAoIxE="
 # Everything that a URL, a shell or an environment file could trip over.
 PASSWORD = "p@ss/w%rd:#? [x]'\"\\ $HOME ü"
 ENCODED = "p%40ss%2Fw%25rd%3A%23%3F%20%5Bx%5D%27%22%5C%20%24HOME%20%C3%BC"

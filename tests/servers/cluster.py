@@ -65,6 +65,8 @@ class Cluster:
             "HOLDFAST_LEASE_SECONDS": "8",
             "HOLDFAST_CLAIM_SECONDS": "5",
             "HOLDFAST_SECRET_KEY": "a-secret-key-of-this-test-that-is-long-enough-for-anybody",
+            # The tests' S3 servers are on loopback.
+            "HOLDFAST_LOCAL_ENDPOINTS": "true",
             "PYTHONUNBUFFERED": "1",
             **self.settings,
         }

@@ -26,7 +26,7 @@ from tests.workers.stages.pipeline import make_sqlite_site
 pytestmark = pytest.mark.slow
 
 BROKER_PASSWORD = "r3dis p@ss/w%rd#\"'"
-FERNET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+FERNET = "3kKqYPtv5yXc0mZr8vB7WQd1nT4sJ6uL9eHfGgAoIxE="
 
 
 class Host:

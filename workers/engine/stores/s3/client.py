@@ -14,6 +14,7 @@ from botocore.config import Config
 
 from workers.engine.stores.s3.config import S3Config
 from workers.engine.stores.s3.parts import PartBody
+from workers.engine.stores.s3.peers import guard
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -46,6 +47,7 @@ def make_client(config: S3Config, ca_file: str) -> S3Client:
             verify=ca_file or None,
             config=Config(**_options(config)),
         )
+    guard(client)
     # Between these two botocore reads the body to sign it; only after them is it being sent.
     client.meta.events.register_first("request-created.s3", _not_sending)
     client.meta.events.register_last("request-created.s3", _sending)
@@ -63,6 +65,8 @@ def _options(config: S3Config) -> dict[str, Any]:
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
         "tcp_keepalive": True,
+        # Behind a proxy nobody could see which address a request reaches; see `peers`.
+        "proxies": {},
         "ignore_configured_endpoint_urls": True,
         "user_agent_appid": "holdfast",
     }

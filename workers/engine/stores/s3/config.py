@@ -9,6 +9,7 @@ import ssl
 import urllib.parse
 from dataclasses import dataclass
 
+from workers.engine.endpoints import check_host
 from workers.engine.errors import EngineError
 from workers.engine.stores.config import ConfigInvalid, option
 from workers.engine.stores.keys import checked_key
@@ -183,6 +184,7 @@ def _check_endpoint(endpoint: str) -> None:
         "endpoint_url",
         "https://host or https://host:port: no user, path or query; the bucket is a field.",
     )
+    check_host(parts.hostname or "")
 
 
 def _check_prefix(prefix: str) -> None:

@@ -269,6 +269,9 @@ def translated(doing: str, secrets: Sequence[str]) -> Iterator[None]:
             (meaning for kind, meaning in _BY_EXCEPTION if isinstance(error, kind)), _BROKEN
         )
         raise _made(meaning, f"Could not {doing}: {meaning.message}.") from None
+    except RecursionError:
+        # Botocore asks for the bucket's region by a request that may be redirected as well.
+        raise _made(_ENDPOINT, f"Could not {doing}: it redirects without end.") from None
 
 
 def _from_answer(doing: str, answer: Mapping[str, Any], secrets: Sequence[str]) -> EngineError:
