@@ -297,6 +297,8 @@ HOLDFAST_NODE_DATABASE_URL = ENVIRONMENT.node_database_url
 HOLDFAST_NODE_BROKER_URL = ENVIRONMENT.node_broker_url
 # The domain does not import the panel, but what a host received is checked as the panel reads it.
 HOLDFAST_ENVIRONMENT_READER = "panel.env.environment_with"
+# What else the coordinator removes from time to time: functions without arguments.
+HOLDFAST_TIDY_STEPS = ["panel.accounts.sign_ins.forget_old_sign_ins"]
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -22,6 +22,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
+from django.utils.module_loading import import_string
 
 from backups import dispatch
 from backups.actions import admission, audit, leadership, nodes, recovery, schedules
@@ -95,6 +96,8 @@ def tidy() -> None:
     _attempt(nodes.forget_silent_workers)
     _attempt(dispatch.forget_old_answers)
     _attempt(audit.remove_old_entries)
+    for path in settings.HOLDFAST_TIDY_STEPS:
+        _attempt(import_string(path))
 
 
 def _attempt(step: Callable[[], int]) -> int:

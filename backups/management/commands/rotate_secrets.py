@@ -8,6 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from backups.actions.secrets import Rotation, rotate_secrets
+from backups.management.audited import audited
+from backups.queries import AuditedObject
 
 
 class Command(BaseCommand):
@@ -23,7 +25,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
-        found = rotate_secrets(write=not options["check"])
+        if options["check"]:
+            self.report(rotate_secrets(write=False))
+            return
+        with audited("secrets.rotate", lambda: AuditedObject("secrets")):
+            self.report(rotate_secrets(write=True))
+
+    def report(self, found: Rotation) -> None:
         self.stdout.write(
             f"{found.rotated} encrypted anew, {found.current} already under the newest key, "
             f"{found.stale} under older keys, {len(found.unreadable)} unreadable."

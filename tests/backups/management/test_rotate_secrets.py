@@ -13,7 +13,7 @@ from django.test.utils import isolate_apps
 
 from backups.actions import secrets
 from backups.fields import EncryptedJSONField
-from backups.models import Site, Storage
+from backups.models import AuditEntry, Site, Storage
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 SECRETS = {"secret_access_key": "geheim-im-speicher"}
@@ -148,3 +148,12 @@ def test_new_encrypted_field_is_found_by_itself(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(secrets.apps, "get_models", lambda: [Further])
     assert secrets.encrypted_fields() == [(Further, "inner")]
+
+
+def test_rotation_is_in_the_trail_but_a_look_is_not(stored: None) -> None:
+    with pytest.raises(CommandError):
+        rotate("--check")
+    assert not AuditEntry.objects.exists()
+    rotate()
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.outcome, entry.source) == ("secrets.rotate", "success", "command")
