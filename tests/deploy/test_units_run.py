@@ -70,6 +70,9 @@ class SystemdHost:
         argv = [ROOT / "deploy/make-secrets", self.directory / "etc/secrets"]
         subprocess.run(argv, check=True)
         settings = (ROOT / "deploy/holdfast.env").read_text().replace("#HOLDFAST", "HOLDFAST")
+        # No proxy ends HTTPS here: who comes by HTTP would only be sent there.
+        assert "HOLDFAST_HTTPS_REDIRECT=true" in settings
+        settings = settings.replace("HTTPS_REDIRECT=true", "HTTPS_REDIRECT=false")
         (self.directory / "etc/holdfast.env").write_text(self.rewritten(settings))
 
     def environment(self, unit: Unit) -> dict[str, str]:

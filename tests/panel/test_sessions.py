@@ -34,7 +34,7 @@ def bearer(token: str) -> dict[str, str]:
 def is_good(client: APIClient, token: str) -> bool:
     answer = client.get(ME, headers=bearer(token))
     if answer.status_code == 401:
-        assert answer.json().keys() == {"detail", "code"}
+        assert answer.json().keys() == {"detail", "code", "request_id"}
         assert answer["WWW-Authenticate"].startswith("Bearer")
     return bool(answer.status_code == 200)
 
