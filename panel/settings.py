@@ -219,6 +219,10 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Self-hosted backup cluster for web sites.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    # For everybody: credentials do not matter, not even wrong ones.
+    "SERVE_AUTHENTICATION": [],
+    # What has a default need not be sent, but is in every answer.
+    "COMPONENT_SPLIT_REQUEST": True,
     "PREPROCESSING_HOOKS": ["backups.api.urls.hide_second_spellings"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
