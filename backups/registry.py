@@ -46,6 +46,7 @@ _STAGES = (
     StageKind("cleanup", "Clean up", "workers.stages.cleanup:run", False),
 )
 STAGES: dict[str, StageKind] = {stage.name: stage for stage in _STAGES}
+STAGE_NAMES = list(STAGES)
 
 PIPELINES: dict[JobKind, tuple[str, ...]] = {
     JobKind.BACKUP: ("backup_db", "backup_files", "create_bundle", "upload_remote", "cleanup"),

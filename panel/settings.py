@@ -228,7 +228,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # No badge from an outside host, which would be told the address of the schema.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
-    "ENUM_NAME_OVERRIDES": {"JobStateEnum": "backups.states.JobState"},
+    "ENUM_NAME_OVERRIDES": {
+        "JobStateEnum": "backups.states.JobState",
+        "StageNameEnum": "backups.registry.STAGE_NAMES",
+    },
 }
 
 CELERY_BROKER_URL = ENVIRONMENT.broker_url

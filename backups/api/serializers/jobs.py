@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from backups.models import Job, JobEvent
 from backups.queries import job_status
-from backups.states import OUTSIDE, JobState
+from backups.registry import STAGE_NAMES
+from backups.states import OUTSIDE, JobState, StageState
 
 STATUSES = sorted(set(OUTSIDE.values()))
 
@@ -16,8 +18,8 @@ STATUSES = sorted(set(OUTSIDE.values()))
 class StageBody(serializers.Serializer[Any]):
     """One step of a job."""
 
-    name = serializers.CharField()
-    status = serializers.CharField()
+    name = serializers.ChoiceField(choices=STAGE_NAMES)
+    status = serializers.ChoiceField(choices=[state.value for state in StageState])
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     bytes_processed = serializers.IntegerField()
@@ -25,6 +27,7 @@ class StageBody(serializers.Serializer[Any]):
     detail = serializers.CharField(allow_null=True)
 
 
+@extend_schema_serializer(component_name="BackupStatus")
 class StatusBody(serializers.Serializer[Any]):
     """How the newest job of a site stands. `bytes_*` are those of the current stage."""
 
@@ -33,7 +36,7 @@ class StatusBody(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=STATUSES)
     progress = serializers.IntegerField(min_value=0, max_value=100)
     message = serializers.CharField()
-    stage = serializers.CharField(allow_null=True)
+    stage = serializers.ChoiceField(choices=STAGE_NAMES, allow_null=True)
     stage_detail = serializers.CharField(allow_null=True)
     bytes_processed = serializers.IntegerField()
     bytes_total = serializers.IntegerField(help_text="0 while unknown.")
