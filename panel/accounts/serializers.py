@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from backups.api.serializers.strict import StrictSerializer
 from panel.accounts.models import User
 
 
@@ -23,7 +24,7 @@ def password_field(**options: Any) -> serializers.CharField:  # noqa: ANN401
     )
 
 
-class LoginSerializer(serializers.Serializer[Any]):
+class LoginSerializer(StrictSerializer):
     """Who signs in: `email` and `username` each take either of a user's two names."""
 
     email = serializers.CharField(max_length=254, required=False)
@@ -37,7 +38,7 @@ class LoginSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-class RegisterSerializer(serializers.Serializer[Any]):
+class RegisterSerializer(StrictSerializer):
     """Who signs up. What they may do is not theirs to say."""
 
     email = serializers.EmailField(max_length=254)
@@ -45,13 +46,13 @@ class RegisterSerializer(serializers.Serializer[Any]):
     full_name = serializers.CharField(max_length=200, required=False, allow_blank=True)
 
 
-class RefreshSerializer(serializers.Serializer[Any]):
+class RefreshSerializer(StrictSerializer):
     """A refresh token from the sign-in."""
 
     refresh_token = serializers.CharField(max_length=5000)
 
 
-class LogoutSerializer(serializers.Serializer[Any]):
+class LogoutSerializer(StrictSerializer):
     """Nothing needs to be sent; a refresh token of another sign-in ends that one as well."""
 
     refresh_token = serializers.CharField(max_length=5000, required=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from backups.api.serializers.strict import StrictSerializer
 from backups.models import Node, Site
 from backups.roles import Role
 from panel.accounts.models import USERNAME_PATTERN
@@ -23,7 +24,7 @@ class UserDetailSerializer(UserSerializer):
         read_only_fields = fields
 
 
-class UserFields(serializers.Serializer[Any]):
+class UserFields(StrictSerializer):
     """What a super admin decides of a user."""
 
     email = serializers.EmailField(max_length=254)
@@ -76,13 +77,13 @@ def _keys() -> serializers.ListField:
     return serializers.ListField(child=key, max_length=MOST_KEYS)
 
 
-class NodeKeys(serializers.Serializer[Any]):
+class NodeKeys(StrictSerializer):
     """Nodes, by their ids."""
 
     node_ids = _keys()
 
 
-class SiteKeys(serializers.Serializer[Any]):
+class SiteKeys(StrictSerializer):
     """Sites, by their ids."""
 
     site_ids = _keys()

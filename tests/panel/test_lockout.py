@@ -101,7 +101,9 @@ def test_nothing_that_was_typed_is_kept_or_logged(
     door: str, named: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    sent = {"username": "s3cret-as-name", "password": "s3cret-word", "pasword": "s3cret-slip"}
+    sent = {"username": "s3cret-as-name", "password": "s3cret-word"}
+    if not door.startswith("/api/"):  # which refuses a field that it does not know
+        sent["pasword"] = "s3cret-slip"
     for _ in range(LIMIT + 1):
         Client().post(f"{door}?password=s3cret-query", sent)
     with connection.cursor() as cursor:
