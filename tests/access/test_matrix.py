@@ -246,6 +246,14 @@ def test_what_does_not_exist_is_404(
     assert fingerprint_of_rows() == before
 
 
+@pytest.mark.parametrize("route", [*ROWS, *PUBLIC])
+def test_options_tell_of_the_route_and_fail_for_nobody(route: str, world: World) -> None:
+    _, _, template = route.partition(" ")
+    for who in ("super", "site-"):
+        answer = world.clients[who].options(world.path(template))
+        assert answer.status_code in (200, 401), f"{route} for {who}: {answer.content[:300]!r}"
+
+
 WRITES = [route for route in [*ROWS, *PLAIN] if not route.startswith("GET ")]
 
 

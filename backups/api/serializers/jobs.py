@@ -108,7 +108,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     node_id = serializers.IntegerField(read_only=True)
     node = serializers.CharField(source="node.name", read_only=True)
     storage_id = serializers.IntegerField(read_only=True)
-    retry_of = serializers.PrimaryKeyRelatedField[Job](read_only=True)
+    retry_of = serializers.PrimaryKeyRelatedField[Job](read_only=True, allow_null=True)
     requested_by = serializers.SerializerMethodField()
     backup_id = serializers.SerializerMethodField()
 
