@@ -18,6 +18,7 @@ from backups import registry
 from backups.api import links
 from backups.api.access import person
 from backups.api.errors import json_error
+from backups.connections import let_go
 from backups.errors import DownloadUnavailableError
 from backups.models import Backup
 from backups.queries import node_of_backup
@@ -132,6 +133,7 @@ def parse_range(header: str, size: int) -> Span | None:
 def _body(request: HttpRequest, source: Any, span: Span) -> HttpResponseBase:  # noqa: ANN401
     if request.method == "HEAD":
         return HttpResponse()
+    let_go()
     # Each server takes one kind of iterator as it comes, and reads the other into memory first.
     if isinstance(request, ASGIRequest):
         return StreamingHttpResponse(_chunks_async(source, span))
