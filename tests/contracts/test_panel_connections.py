@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import dj_database_url
@@ -16,6 +18,14 @@ from tests.servers import wait_until
 from tests.servers.cluster import Cluster
 
 pytestmark = pytest.mark.slow
+VIEWERS = 12
+MAKE_JOB = """
+from pathlib import Path
+from tests.workers.factories import dispatched_job, make_site
+site = make_site(Path({directory!r}), "example.com")
+dispatched_job(site)
+print(site.pk)
+"""
 Query = Callable[[str], list[Any]]
 
 
@@ -115,3 +125,21 @@ def test_next_requests_succeed_when_all_connections_were_killed(
     wait_until(lambda: not sessions(), 10)
     ask(panel, 20, at_once=4)
     assert sessions().isdisjoint(killed)
+
+
+def test_viewers_of_a_stream_hold_no_connection_each(
+    panel: Cluster, sessions: Callable[[], set[int]]
+) -> None:
+    code = MAKE_JOB.format(directory=str(panel.directory))
+    site = panel.manage("shell", "--verbosity", "0", "-c", code).stdout.strip()
+    before = len(sessions())
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{panel.port}/api/v1/daemon/backup/stream/{site}",
+        headers={"Authorization": f"Bearer {panel.token}"},
+    )
+    with ExitStack() as stack:
+        for _ in range(VIEWERS):
+            answer = stack.enter_context(urllib.request.urlopen(request, timeout=20))
+            # It streams by now.
+            assert answer.readline()
+        assert len(sessions()) <= max(before, 1) + 2
