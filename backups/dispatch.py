@@ -120,10 +120,9 @@ def broker_answers(*, seconds: float) -> bool:
     """Return whether Redis answers a ping in time."""
     # Celery's word for a Redis behind a socket is another one than its client's.
     url = settings.CELERY_BROKER_URL.replace("redis+socket://", "unix://", 1)
+    options = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     try:
-        with redis.Redis.from_url(
-            url, socket_timeout=seconds, socket_connect_timeout=seconds
-        ) as client:
+        with redis.Redis.from_url(url, **options, **settings.CELERY_BROKER_USE_SSL) as client:
             return bool(client.ping())
     except (redis.RedisError, OSError, ValueError):
         return False

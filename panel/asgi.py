@@ -8,5 +8,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
 django_application = get_asgi_application()
 
 from panel.limits import limited  # noqa: E402 (reads the settings)
+from panel.threads import on_kept_threads  # noqa: E402
 
-application = limited(django_application)
+application = on_kept_threads(limited(django_application))

@@ -21,7 +21,13 @@ from marshmallow.validate import OneOf, Range
 from backups.environment_file import read_private
 from panel.addresses import Network, networks
 from panel.development_key import key_in
-from panel.service_urls import broker_url, database_config, filled_in, is_reachable
+from panel.service_urls import (
+    broker_url,
+    database_config,
+    filled_in,
+    is_reachable,
+    require_certificates,
+)
 from panel.variables import Variables, has_password, with_password
 
 PREFIX = "HOLDFAST_"
@@ -45,6 +51,7 @@ class Environment:
     csrf_trusted_origins: list[str]
     database: dict[str, Any]
     broker_url: str
+    broker_ca_file: str
     database_connection_seconds: int
     log_level: str
     log_format: str
@@ -144,6 +151,7 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
         ),
         database_connection_seconds=connection_seconds,
         broker_url=broker,
+        broker_ca_file=_broker_ca_file(env, broker),
         log_level=env.str("LOG_LEVEL", "INFO", validate=OneOf(levels)),
         **_web(env, production),
         **_sign_in(env, production),
@@ -290,6 +298,13 @@ def _broker_url(env: Variables) -> str:
     url = env.secret("BROKER_URL", "redis://127.0.0.1:6379/0")
     checked = broker_url(url, f"{PREFIX}BROKER_URL")
     return filled_in(checked, env.secret("BROKER_PASSWORD"), f"{PREFIX}BROKER")
+
+
+def _broker_ca_file(env: Variables, broker: str) -> str:
+    path: str = env.str("BROKER_CA_FILE", "")
+    if path:
+        require_certificates(path, f"{PREFIX}BROKER_CA_FILE", broker)
+    return path
 
 
 def _node_database_url(env: Variables, own: str) -> str:

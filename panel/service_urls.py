@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 import sys
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from backups.broker_tls import TLS
 from panel.variables import has_password, with_password
 
 # Without a time zone of their own, MySQL sessions read leases back in the server's local time.
@@ -53,12 +55,37 @@ def broker_url(url: str, variable: str) -> str:
         # that it is no number.
         port = urlsplit(url).port
         if port != 0 and re.match(r"(redis|rediss|redis\+socket)://.", url):
+            _refuse_tls_options(url, variable)
             return url
     schemes = "redis://, rediss:// or redis+socket://"
     raise ImproperlyConfigured(
         f'Environment variable "{variable}": Must be {schemes}, with special characters in '
         "the password percent-encoded."
     )
+
+
+def _refuse_tls_options(url: str, variable: str) -> None:
+    if any(name.startswith("ssl") for name, _ in parse_qsl(urlsplit(url).query)):
+        raise ImproperlyConfigured(
+            f'Environment variable "{variable}": Must say nothing of certificates: with rediss:// '
+            "they are always checked, also against HOLDFAST_BROKER_CA_FILE."
+        )
+
+
+def require_certificates(path: str, variable: str, url: str) -> None:
+    """Raise a sentence unless the file can tell whether the broker at `url` is the right one."""
+    if not url.startswith(TLS):
+        raise ImproperlyConfigured(
+            f"{variable} is set, but the broker does not speak TLS: its URL must be rediss://."
+        )
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it holds no certificate"
+        raise ImproperlyConfigured(
+            f"{variable} names {path}, which cannot be used ({reason}): it must be a file with the "
+            "broker's certificate authority, as PEM."
+        ) from error
 
 
 def database_config(url: str, variable: str, *, connection_seconds: int = 0) -> dict[str, Any]:

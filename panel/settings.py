@@ -7,6 +7,7 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 
+from backups.broker_tls import tls_options
 from panel.env import derived_key, read_environment
 
 ENVIRONMENT = read_environment()
@@ -240,6 +241,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 CELERY_BROKER_URL = ENVIRONMENT.broker_url
+CELERY_BROKER_USE_SSL = tls_options(ENVIRONMENT.broker_url, ENVIRONMENT.broker_ca_file)
 # Each value and its reason is in docs/architecture.md, "Celery". In short: a message is a doorbell
 # and the row is the queue, so nothing here tries to make Redis reliable.
 CELERY_BROKER_TRANSPORT_OPTIONS = {

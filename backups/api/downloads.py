@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from backups import registry
 from backups.api import links
 from backups.api.access import person
 from backups.api.errors import json_error
+from backups.connections import let_go
 from backups.errors import DownloadUnavailableError
 from backups.models import Backup
 from backups.queries import node_of_backup
@@ -38,7 +40,8 @@ def offer(request: Request, backup: Backup) -> dict[str, Any]:
     url = store.presign(backup.object_key, filename=backup.filename, expires_seconds=seconds)
     if url is None:
         open_here(backup)
-        link = links.sign(links.DOWNLOAD, {"backup": backup.pk, "user": person(request).pk})
+        whose = {"backup": backup.pk, "user": person(request).pk}
+        link = links.sign(links.DOWNLOAD, {**whose, "object": object_mark(backup)})
         url = request.build_absolute_uri(reverse("download", args=[link]))
     return {
         "backup_id": backup.pk,
@@ -54,6 +57,11 @@ def require_bundle(backup: Backup) -> None:
     """Raise `DownloadUnavailableError` for a backup that failed."""
     if not backup.object_key:
         raise DownloadUnavailableError("This backup failed, so there is no bundle to download.")
+
+
+def object_mark(backup: Backup) -> str:
+    """Return what binds a link to the object itself: another key or content has another mark."""
+    return hashlib.sha256(f"{backup.object_key}\n{backup.sha256}".encode()).hexdigest()
 
 
 def open_here(backup: Backup) -> Any:  # noqa: ANN401
@@ -132,6 +140,7 @@ def parse_range(header: str, size: int) -> Span | None:
 def _body(request: HttpRequest, source: Any, span: Span) -> HttpResponseBase:  # noqa: ANN401
     if request.method == "HEAD":
         return HttpResponse()
+    let_go()
     # Each server takes one kind of iterator as it comes, and reads the other into memory first.
     if isinstance(request, ASGIRequest):
         return StreamingHttpResponse(_chunks_async(source, span))

@@ -16,13 +16,11 @@ from django.db.models import (
     ExpressionWrapper,
     F,
     Max,
-    OuterRef,
-    Subquery,
     Sum,
 )
 from django.db.models.functions import Now
 
-from backups.models import Backup, BackupStatus, Job, Leadership, Node, Site, Stage, Storage, Worker
+from backups.models import Job, Leadership, Node, Site, Stage, Storage, Worker
 from backups.queries.standing import nodes_with_live_workers
 from backups.states import ACTIVE, JobState, StageState
 
@@ -107,9 +105,7 @@ def stage_figures() -> list[StageFigures]:
 
 def site_ages() -> Iterator[SiteAge]:
     """Yield each site with the age of its newest good backup."""
-    good = Backup.objects.filter(site=OuterRef("pk"), status=BackupStatus.SUCCESS)
-    newest = Subquery(good.order_by("-created_at").values("created_at")[:1])
-    rows = Site.objects.order_by().annotate(newest=newest).annotate(age=_age("newest"))
+    rows = Site.objects.order_by().annotate(age=_age("last_backup"))
     for pk, name, node, age in rows.values_list("pk", "name", "node__name", "age").iterator():
         yield SiteAge(pk, name, node, _seconds(age))
 

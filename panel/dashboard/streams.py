@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from backups.connections import let_go
 from backups.queries.watched import Watched
 from panel.dashboard.feed import Snapshot, feed, in_thread, take_snapshots
 from panel.dashboard.rights import CHECK_SECONDS, Viewer, may_go_on
@@ -83,6 +84,7 @@ def stream_of(request: Request, key: Watched, viewer: Viewer) -> HttpResponseBas
     if now is not None and now.is_last and now.event_id == last_event_id:
         return HttpResponse(status=204)
     wish = Wish(key, viewer, query.validated_data["interval"], last_event_id)
+    let_go()
     response = StreamingHttpResponse(_events(wish), content_type=MEDIA_TYPE)
     response["Cache-Control"] = "no-store"
     # nginx would hold events back until a buffer is full.

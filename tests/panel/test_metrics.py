@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.test import APIClient
 
+from backups.actions.usage import count_usage
 from backups.models import (
     Backup,
     BackupStatus,
@@ -155,6 +156,7 @@ def test_sites_tell_the_age_of_their_newest_good_backup(
     ):
         at = Now() - timedelta(hours=hours)
         Backup.objects.create(site=site, storage=storage, status=status, created_at=at)
+    count_usage(Site.objects.all())
     found = scrape(client)
     assert found["site_backup_age_seconds"].keys() == {("web-01", "good", str(good.pk))}
     [age] = found["site_backup_age_seconds"].values()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from workers.engine.bundle import TreeRoot
+from workers.engine.confinement import resolve_below
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError
 from workers.engine.excludes import DEFAULT_PATTERNS, Excludes
@@ -44,12 +46,13 @@ def database_of(site: SiteSpec, inspection: SiteInspection) -> DatabaseSpec | No
     """Return the site's database, None if it has none.
 
     Raises a permanent `EngineError` when nobody says which one it is: a backup without the
-    database must be somebody's decision, never an accident.
+    database must be somebody's decision, never an accident; and for a file that lies outside the
+    node's roots.
     """
     if not site.has_database:
         return None
     if site.database is not None:
-        return site.database
+        return _confined(site.database, site)
     if inspection.config is None:
         raise EngineError(
             f"{site.name} has no wp-config.php, so its database is unknown",
@@ -58,6 +61,14 @@ def database_of(site: SiteSpec, inspection: SiteInspection) -> DatabaseSpec | No
             code="wp_config_missing",
         )
     return database_spec(inspection.config)
+
+
+def _confined(spec: DatabaseSpec, site: SiteSpec) -> DatabaseSpec:
+    """Return it with the path of its file as it is now; the panel saw only how it was written."""
+    if spec.engine != "sqlite":
+        return spec
+    roots = [Path(root) for root in site.allowed_roots]
+    return replace(spec, name=str(resolve_below(Path(spec.name), roots)))
 
 
 def files_of(site: SiteSpec, inspection: SiteInspection) -> tuple[list[TreeRoot], Excludes]:

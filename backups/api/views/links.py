@@ -56,6 +56,6 @@ def _linked_backup(link: str) -> Backup:
     visible = backups_visible_to(user) if user is not None else Backup.objects.none()
     rows = visible.select_related("storage", "site__node", "job__node")
     backup = rows.filter(pk=payload["backup"]).first()
-    if backup is None:
+    if backup is None or downloads.object_mark(backup) != payload.get("object"):
         raise LinkInvalidError("There is nothing at this link any more.")
     return backup

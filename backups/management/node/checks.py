@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
+from backups.broker_tls import tls_options
 from backups.models import Node
 
 RECEIVED = "received"
@@ -31,7 +32,7 @@ def problems_with(variables: Mapping[str, str], node: str, roots: Sequence[str])
     environment = read(variables)
     return [
         *_of_database(environment.database, node),
-        *_of_broker(environment.broker_url),
+        *_of_broker(environment.broker_url, environment.broker_ca_file),
         *_of_roots(roots),
         *_of_spool(environment.spool_directory),
     ]
@@ -79,10 +80,11 @@ def _of_schema(node: str) -> Iterator[str]:
         )
 
 
-def _of_broker(url: str) -> Iterator[str]:
+def _of_broker(url: str, ca_file: str) -> Iterator[str]:
     options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
     try:
-        with Connection(url, transport_options=options) as connection:
+        tls = tls_options(url, ca_file)
+        with Connection(url, transport_options=options, ssl=tls) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0)
     except OperationalError as error:
         yield f"The broker cannot be used from here: {error}"

@@ -188,6 +188,18 @@ def test_link_is_dead_when_the_backup_is_gone(
     assert anonymous.get(link).status_code == 404
 
 
+@pytest.mark.parametrize("field", ["object_key", "sha256"])
+def test_link_is_dead_when_the_backup_is_of_another_object_now(
+    field: str, anonymous: APIClient, link: str, backup: Backup
+) -> None:
+    was = getattr(backup, field)
+    Backup.objects.filter(pk=backup.pk).update(**{field: f"x{was[1:]}"})
+    answer = anonymous.get(link)
+    assert (answer.status_code, answer.json()["code"]) == (404, "link_invalid")
+    Backup.objects.filter(pk=backup.pk).update(**{field: was})
+    assert anonymous.get(link).status_code == 200
+
+
 def test_method_is_refused_when_it_would_not_read(anonymous: APIClient, link: str) -> None:
     answer = anonymous.post(link)
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
