@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rest_framework.metadata import SimpleMetadata
-from rest_framework.request import Request
-from rest_framework.views import APIView
+
+# The framework's views load this module while they are loaded themselves.
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
 
 
 class RouteMetadata(SimpleMetadata):
