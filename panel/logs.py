@@ -22,19 +22,23 @@ def _spelled(word: str) -> str:
     return "".join(f"(?:{letter}|%{ord(letter):x}|%{ord(letter.upper()):x})" for letter in word)
 
 
-# Download links and stream tokens are good without any other proof, as long as they last. Beside
-# their places, they are known by their looks: somebody may send them under a wrong name.
+# Download links, presigned URLs and stream tokens are good without any other proof, as long as
+# they last. Beside their places, they are known by their looks: somebody may send them under a
+# wrong name. A URL within another one's query is percent-encoded.
 _CREDENTIALS = re.compile(
-    rf"(/downloads/|[?&](?:{_spelled('token')}|{_spelled('ticket')})=)[^\s/?&\"'\\]+"
+    rf"(/downloads/|(?:[?&]|%3F|%26)(?:{_spelled('token')}|{_spelled('ticket')}"
+    r"|X-Amz-Signature|X-Amz-Security-Token)(?:=|%3D))[^\s/?&\"'\\]+"
     r"|\btkt_[\w-]+"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*",
     re.IGNORECASE,
 )
+# Clients of the database and the broker may quote the URL that they were given.
+_PASSWORDS = re.compile(r"(://[^\s/@:]*:)[^\s/@]+(?=@)")
 
 
 def masked(text: str) -> str:
     """Return the text without the credentials in its URLs."""
-    return _CREDENTIALS.sub(r"\1***", text)
+    return _PASSWORDS.sub(r"\1***", _CREDENTIALS.sub(r"\1***", text))
 
 
 class MaskLinks(logging.Filter):

@@ -339,6 +339,8 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
     "loggers": {
         "axes": {"level": "WARNING"},
+        # Its DEBUG lines are statements with their parameters.
+        "django.db.backends": {"level": "INFO"},
         # botocore logs whole requests, signatures included, below WARNING.
         "botocore": {"level": "WARNING"},
         "boto3": {"level": "WARNING"},

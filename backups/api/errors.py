@@ -6,7 +6,7 @@ import logging
 import uuid
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import InterfaceError, OperationalError
 from django.http import JsonResponse
@@ -41,6 +41,9 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
         return _answer(503, *database_unavailable(error), headers=_retry())
     if isinstance(error, RequestDataTooBig):
         return _answer(413, "The request is larger than this panel takes.", "request_too_large")
+    if isinstance(error, SuspiciousOperation):
+        # Such as a form with more fields than Django reads.
+        return _answer(400, "The request cannot be understood.", "bad_request")
     if isinstance(error, DomainError):
         fields = {error.field: [error.message]} if isinstance(error, InvalidFieldError) else None
         return _answer(error.status, error.message, error.code, fields)

@@ -9,7 +9,7 @@ import sys
 import pytest
 from django.conf import settings
 
-from panel.logs import JsonLines, MaskLinks, TextLines
+from panel.logs import JsonLines, MaskLinks, TextLines, masked
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,11 @@ from panel.logs import JsonLines, MaskLinks, TextLines
         "GET /x?interval=2&ticket=SECRET",
         "GET /x?%74o%6Ben=SECRET",
         "GET /x?TICKET=SECRET",
+        "GET /login?next=/x%3Finterval%3D2%26ticket%3DSECRET",
+        "https://s3.example/b/k?X-Amz-Expires=60&X-Amz-Signature=SECRET",
+        "https://s3.example/b/k?X-Amz-Security-Token=SECRET",
+        "Cannot connect to redis://:SECRET@127.0.0.1:6379/0: refused",
+        "mysql://holdfast:SECRET@db/holdfast",
         "GET /x?wrong=tkt_SECRET-SECRET_SECRET",
         "GET /x?wrong=eyJSECRET.eyJSECRET.SECRET-SECRET",
         "Bearer eyJSECRET.eyJSECRET.SECRET was refused",
@@ -38,6 +43,8 @@ def test_line_stays_as_it_is_when_there_is_nothing_to_hide() -> None:
     record = logging.LogRecord("x", 20, "", 0, "%s of %d", ("one", 2), None)
     assert MaskLinks().filter(record)
     assert (record.msg, record.args) == ("%s of %d", ("one", 2))
+    for line in ("http://127.0.0.1:8000/x for a@b.example", "redis://holdfast@broker:6379/0"):
+        assert masked(line) == line
 
 
 def test_every_handler_masks() -> None:
@@ -46,6 +53,11 @@ def test_every_handler_masks() -> None:
         assert "mask_links" in handler["filters"]
     assert settings.LOGGING["loggers"]["uvicorn"] == {"handlers": [], "propagate": True}
     assert settings.LOGGING["loggers"]["uvicorn.access"] == {"handlers": [], "propagate": False}
+
+
+def test_sql_is_not_logged_at_any_level() -> None:
+    level = settings.LOGGING["loggers"]["django.db.backends"]["level"]
+    assert logging.getLevelNamesMapping()[level] > logging.DEBUG
 
 
 LINK = "/api/v1/downloads/SECRET:1abc"

@@ -7,6 +7,7 @@ import logging
 import pkgutil
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -119,6 +120,16 @@ def test_bug_is_told_by_reference_and_logged_with_its_traceback(
     record = next(one for one in caplog.records if reference in one.getMessage())
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_form_is_refused_when_it_has_more_fields_than_are_read(api: APIClient) -> None:
+    fields = {f"field{number}": "x" for number in range(2000)}
+    for content_type in ("application/x-www-form-urlencoded", "multipart"):
+        if content_type == "multipart":
+            answer = api.post("/api/v1/sites/", fields, format="multipart")
+        else:
+            answer = api.post("/api/v1/sites/", urlencode(fields), content_type=content_type)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize(
