@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.test import Client
+from django.urls import reverse
 from rest_framework.test import APIClient
 
 from backups.models import Node, Site, Storage
@@ -92,6 +94,28 @@ def test_page_holds_nothing_that_the_policy_refuses(
     answer = signed_in.get(path.format(**rows), headers=BROWSER)
     assert answer["Content-Type"].startswith("text/html"), answer.content
     assert policy_of(answer) == POLICY
+    assert inline_in(answer.content.decode()) == []
+
+
+@pytest.mark.parametrize("kind", ["changelist", "add"])
+def test_every_page_of_the_admin_holds_nothing_that_the_policy_refuses(
+    kind: str, rows: dict[str, int], signed_in: Client
+) -> None:
+    seen = 0
+    for model in admin.site._registry:
+        path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{kind}")
+        answer = signed_in.get(path)
+        seen += answer.status_code == 200
+        assert inline_in(answer.content.decode()) == [], path
+    assert seen >= (8 if kind == "changelist" else 4)
+
+
+def test_page_that_asks_again_holds_nothing_that_the_policy_refuses(
+    rows: dict[str, int], signed_in: Client
+) -> None:
+    form = {"action": "scale", "_selected_action": [rows["node"]]}
+    answer = signed_in.post("/admin/backups/node/", form)
+    assert b'name="confirmed"' in answer.content
     assert inline_in(answer.content.decode()) == []
 
 
