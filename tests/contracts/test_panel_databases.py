@@ -12,6 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from tests.servers.cluster import ROOT, Cluster
+from tests.servers.secrets_search import SEARCH
 
 pytestmark = pytest.mark.slow
 
@@ -379,3 +380,32 @@ def test_one_super_admin_is_left_when_many_deactivate_all_of_them_at_once(
     assert refused[0].isdigit()
     left = cluster.manage("shell", "--verbosity", "0", "-c", COUNT_SUPERS).stdout.strip()
     assert left == "1"
+
+
+SECRETS = """
+from backups.actions import nodes, sites, storages
+from panel.accounts import sign_ins, tokens
+from panel.accounts.models import User
+config = {"bucket": "b", "region": "r", "access_key_id": "AKI", "secret_access_key": "s3cret-key"}
+storages.create_storage(name="secret", type="s3", config=config)
+node = nodes.add_node(name="secret-node", allowed_roots=["/srv"])
+sites.create_site(node=node, name="secret.example", wp_path=f"{node.allowed_roots[0]}/secret",
+                  db_password="s3cret-database")
+user = User.objects.create_user("secret@example.com", "s3cret-password")
+issued = tokens.issue(user)
+ticket = sign_ins.give_stream_ticket(user=user, sign_in_id=None)
+print("GIVEN", issued["access_token"], issued["refresh_token"], ticket)
+"""
+
+
+def test_no_row_holds_a_secret_in_plain_text(cluster: Cluster) -> None:
+    said = cluster.manage("shell", "--verbosity", "0", "-c", SECRETS).stdout
+    (given,) = (line.split()[1:] for line in said.splitlines() if line.startswith("GIVEN"))
+    wanted = ["s3cret-key", "s3cret-database", "s3cret-password", *given]
+    code = SEARCH.format(wanted=wanted)
+    said = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout
+    assert "SEARCHED" in said
+    assert "FOUND" not in said
+    # What is there is found.
+    code = SEARCH.format(wanted=["secret@example.com"])
+    assert "FOUND" in cluster.manage("shell", "--verbosity", "0", "-c", code).stdout

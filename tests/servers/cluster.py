@@ -21,6 +21,7 @@ import pytest
 
 from tests.servers import Daemon, accepts, free_port, wait_until
 from tests.servers.redis import RedisServer
+from tests.servers.secrets_search import in_command_lines, in_files, in_sqlite, secrets_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SET_UP = """
@@ -183,6 +184,21 @@ class Cluster:
         for daemon in reversed(self.daemons.values()):
             daemon.stop(timeout=20)
 
+    def leaks(self) -> list[str]:
+        """Where a secret of this installation stands that must not: logs, arguments, rows.
+
+        Rows of SQLite only, for the other servers may be gone by now; `tests/contracts` looks
+        through theirs.
+        """
+        secrets = secrets_of(self.environment, {"password": PASSWORD, "access token": self.token})
+        numbers = [daemon.pid for daemon in self.daemons.values() if daemon.alive]
+        found = in_files(secrets, self.directory.glob("*.log"))
+        found += in_command_lines(secrets, numbers)
+        file = Path(self.database_url.removeprefix("sqlite:///"))
+        if self.database_url.startswith("sqlite:") and file.is_file():
+            found += in_sqlite(secrets, file)
+        return found
+
     def logs(self) -> str:
         """The end of what each process said, of those too that are gone."""
         return "\n".join(
@@ -218,6 +234,7 @@ def running_cluster(
         for number in range(workers):
             cluster.start_worker(f"worker-{number}" if number else "worker")
         yield cluster
+        assert cluster.leaks() == []
     except BaseException as error:
         error.add_note(cluster.logs())
         raise

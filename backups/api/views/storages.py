@@ -50,9 +50,12 @@ def probe_now(request: Request, storage: Storage, node_id: int | None) -> None:
     storage.refresh_from_db()
 
 
-@extend_schema_view(get=extend_schema(responses=StorageSerializer(many=True)))
+@extend_schema_view(get=extend_schema(responses=StorageBriefSerializer(many=True)))
 class StorageList(ListCreateAPIView[Storage]):
-    """The storages. Whoever only chooses one for a site sees names and kinds."""
+    """The storages. Whoever only chooses one for a site sees names and kinds.
+
+    Super admins get what one storage's own route gives.
+    """
 
     serializer_class = StorageSerializer
     pagination_class = None
