@@ -143,6 +143,11 @@ class Cluster:
         argv = ("manage.py", "worker", "--node", "web-01")
         return self.start(name, *argv, ready=ready, environment=environment)
 
+    def ensure_worker(self) -> None:
+        """Start a worker if none runs: another test of this cluster may have ended the last one."""
+        if not any("worker" in name and one.alive for name, one in self.daemons.items()):
+            self.start_worker()
+
     def says(self, name: str, words: str, begin: int | None = None) -> Callable[[], bool]:
         """Return what tells whether that process has said `words`, from now on or a position."""
         log = self.log_of(name)

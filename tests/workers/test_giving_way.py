@@ -24,6 +24,7 @@ UPLOAD_BYTES = 6 << 20
 
 @pytest.fixture
 def cluster(sqlite_cluster: Cluster) -> Iterator[Cluster]:
+    sqlite_cluster.ensure_worker()
     yield sqlite_cluster
     change_node(sqlite_cluster, **AS_BEFORE)
 
@@ -81,8 +82,6 @@ def test_stages_give_way_as_the_node_says_and_take_more_again_when_it_changes(
     site, path = add_site(cluster, "nice.example.com", tmp_path / "store")
     for number in range(3000):
         (path / "wp-content" / f"{number}.txt").write_bytes(os.urandom(4000))
-    # Another test may have killed the shared cluster's worker a moment ago.
-    wait_until(lambda: live_workers(cluster), 60, "a worker is there")
     workers = live_workers(cluster)
     (own,) = {worker.nice() for worker in workers}
     for nice, io_class, expected in (

@@ -19,6 +19,7 @@ Event = dict[str, str]
 
 @pytest.fixture(scope="module")
 def site_id(sqlite_cluster: Cluster) -> int:
+    sqlite_cluster.ensure_worker()
     store = sqlite_cluster.directory / "streams-store"
     root = sqlite_cluster.directory / "streams.example"
     (root / "wp-content").mkdir(parents=True)
