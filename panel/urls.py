@@ -11,6 +11,7 @@ from panel.dashboard.views import BackupStream
 from panel.health import health, live
 from panel.home import home
 from panel.metrics import Metrics
+from panel.schema import one_at_a_time
 
 # Its script is a file of its own, at `?script`: the content security policy refuses inline ones.
 docs = SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="panel/docs.html")
@@ -24,7 +25,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api-auth/", include("rest_framework.urls")),
     *both("docs", docs, "docs"),
-    *both("api/schema/", SpectacularAPIView.as_view(), "schema"),
+    *both("api/schema/", one_at_a_time(SpectacularAPIView.as_view()), "schema"),
     path("api/auth/", include("panel.accounts.urls")),
     path("api/v1/auth/", include(("panel.accounts.urls", "accounts"), namespace="v1-auth")),
     *both("api/v1/daemon/backup/stream/<int:site_id>", BackupStream.as_view(), "backup-stream"),
