@@ -1,4 +1,4 @@
-"""The front door: a browser goes to the admin, a program gets the addresses."""
+"""The front door: a browser goes to the dashboard, a program gets the addresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from panel.errors import read_only
 def home(request: HttpRequest) -> HttpResponseBase:
     """Return name, version and links."""
     if request.get_preferred_type(["application/json", "text/html"]) == "text/html":
-        return redirect("admin:index")
+        return redirect("dashboard")
     links = {
         "sites": "/api/v1/sites/",
         "docs": "/docs",

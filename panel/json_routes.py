@@ -26,7 +26,7 @@ class CommonChecks(CommonMiddleware):
 
 
 class NoSignInPage:
-    """Turns the admin's redirect to its sign-in page into 401, or into 403 for who is signed in."""
+    """Turns a redirect to a sign-in page into 401, or into 403 for who is signed in."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -35,7 +35,8 @@ class NoSignInPage:
         """Look at the answer's address only."""
         response = self.get_response(request)
         target = urlsplit(response.get("Location", "")).path
-        if not wants_json(request.path_info) or target != reverse("admin:login"):
+        sign_in_pages = (reverse("admin:login"), reverse("sign-in"))
+        if not wants_json(request.path_info) or target not in sign_in_pages:
             return response
         if _is_signed_in(request):
             return json_error(403, "You may not do this.", "permission_denied")

@@ -25,7 +25,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "static/"
-LOGIN_URL = "admin:login"
+LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "/api/v1/sites/"
 CSRF_FAILURE_VIEW = "panel.errors.csrf_failure"
 

@@ -7,6 +7,8 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from backups.api.urls import both
+from panel.accounts.sign_in_page import SignIn, SignOut
+from panel.dashboard import pages
 from panel.dashboard.views import BackupStream
 from panel.health import health, live
 from panel.home import home
@@ -20,6 +22,10 @@ urlpatterns = [
     path("", home, name="home"),
     *both("health", health, "health"),
     *both("health/live", live, "health-live"),
+    path("sign-in/", SignIn.as_view(), name="sign-in"),
+    path("sign-out/", SignOut.as_view(), name="sign-out"),
+    path("sites/", pages.my_sites, name="my-sites"),
+    path("sites/<int:site_id>/", pages.site, name="site"),
     path("admin/backup-maintenance/", include("panel.dashboard.urls")),
     *both("metrics", Metrics.as_view(), "metrics"),
     path("admin/", admin.site.urls),

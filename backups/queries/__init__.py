@@ -3,6 +3,11 @@
 from backups.queries.audit import AuditedObject, audited_object, audited_objects
 from backups.queries.followups import overdue, task_stats, tasks_with_state
 from backups.queries.pages import page_of
+from backups.queries.protection import (
+    protection_counts,
+    sites_with_protection,
+    standing_failures,
+)
 from backups.queries.quotas import node_quota, site_quota
 from backups.queries.schedules import sites_due
 from backups.queries.standing import (
@@ -16,7 +21,12 @@ from backups.queries.standing import (
     worker_silence,
 )
 from backups.queries.status import backup_status, job_status
-from backups.queries.stored import node_of_backup, node_that_reaches, storage_usage
+from backups.queries.stored import (
+    node_of_backup,
+    node_that_reaches,
+    storage_usage,
+    usage_by_storage,
+)
 from backups.queries.visibility import (
     audit_entries_visible_to,
     backups_visible_to,
@@ -75,19 +85,23 @@ __all__ = [
     "overdue",
     "owners_of",
     "page_of",
+    "protection_counts",
     "responsible_for",
     "running_attempts",
     "site_quota",
     "sites_due",
     "sites_visible_to",
+    "sites_with_protection",
     "sites_with_usage",
     "stages_visible_to",
+    "standing_failures",
     "storage_usage",
     "storages_used_by",
     "storages_visible_to",
     "task_owners_visible_to",
     "task_stats",
     "tasks_with_state",
+    "usage_by_storage",
     "users_visible_to",
     "worker_silence",
 ]

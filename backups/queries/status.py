@@ -47,6 +47,7 @@ def job_status(site: Site, job: Job) -> dict[str, Any]:
         "eta_seconds": _eta_seconds(job),
         "node": job.node.name,
         "worker": job.worker or None,
+        "stopping": job.state in ACTIVE and job.stop_requested_at is not None,
         "stages": [_stage(stage) for stage in stages],
     }
 
@@ -66,6 +67,7 @@ def _idle(site: Site) -> dict[str, Any]:
         **empty,
         "node": site.node.name,
         "worker": None,
+        "stopping": False,
         "stages": [],
     }
 

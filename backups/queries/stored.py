@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count, Sum
+from django.db.models import Count, QuerySet, Sum
 
 from backups.models import Backup, BackupStatus, Node, Storage
 from backups.queries.standing import nodes_with_live_workers
@@ -29,7 +29,12 @@ def node_that_reaches(backup: Backup) -> Node:
 
 def storage_usage(user: Person) -> list[dict[str, Any]]:
     """Return `id name type backup_count used_bytes` of good visible backups, by storage."""
-    good = backups_visible_to(user).filter(status=BackupStatus.SUCCESS).order_by()
+    return usage_by_storage(backups_visible_to(user))
+
+
+def usage_by_storage(backups: QuerySet[Backup]) -> list[dict[str, Any]]:
+    """Return `id name type backup_count used_bytes` of those of the backups that are good."""
+    good = backups.filter(status=BackupStatus.SUCCESS).order_by()
     # Names apart: grouping by a column of another table takes a temporary one.
     sums = good.values("storage").annotate(number=Count("pk"), size=Sum("size_bytes"))
     by_storage = {row["storage"]: row for row in sums}

@@ -35,6 +35,8 @@ ACTIONS: dict[tuple[str, str], str] = {
     ("storage-test", "POST"): "storage.test",
     ("login", "POST"): SIGN_IN,
     ("logout", "POST"): SIGN_OUT,
+    ("sign-in", "POST"): SIGN_IN,
+    ("sign-out", "POST"): SIGN_OUT,
     ("refresh", "POST"): "token.refresh",
     ("register", "POST"): "user.register",
     ("dashboard-trigger", "POST"): "backup.start",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from django.urls import path
+
 from backups.api.urls import both
-from panel.dashboard import views
+from panel.dashboard import pages, views
 
 SSE = "backup-progress-sse/<uuid:job_id>"
 
 urlpatterns = [
+    path("", pages.dashboard, name="dashboard"),
+    path("overview", pages.overview_part, name="dashboard-overview"),
     *both("trigger", views.Trigger.as_view(), "dashboard-trigger"),
     *both("backup-progress/<uuid:job_id>", views.Progress.as_view(), "dashboard-progress"),
     *both(SSE, views.ProgressStream.as_view(), "dashboard-progress-stream"),

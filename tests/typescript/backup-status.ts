@@ -32,6 +32,7 @@ interface BackupStatus {
   eta_seconds: number | null;
   node: string;
   worker: string | null;
+  stopping: boolean;
   stages: StageStatus[];
 }
 

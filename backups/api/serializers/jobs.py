@@ -47,6 +47,9 @@ class StatusBody(serializers.Serializer[Any]):
     eta_seconds = serializers.IntegerField(allow_null=True)
     node = serializers.CharField()
     worker = serializers.CharField(allow_null=True)
+    stopping = serializers.BooleanField(
+        help_text="Whether a stop was asked for, and what was written is being removed."
+    )
     stages = StageBody(many=True)
 
 

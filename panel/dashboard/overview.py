@@ -1,0 +1,85 @@
+"""How the fleet stands: what the dashboard shows besides the jobs that run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+from django.db.models.functions import Now
+
+from backups.protection import EXPLAINED, Protection
+from backups.queries import (
+    nodes_visible_to,
+    nodes_with_standing,
+    protection_counts,
+    sites_visible_to,
+    sites_with_usage,
+    standing_failures,
+)
+from panel.dashboard.filters import Scope
+
+SITES_PER_PAGE = 50
+MOST_FAILURES = 10
+MOST_NODES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One of the three counts at the top, and where it leads."""
+
+    word: str
+    label: str
+    number: int
+    explanation: str
+    query: str
+
+
+def fleet_health(scope: Scope) -> list[Health]:
+    """Return how many sites are protected, at risk and failing."""
+    counts = protection_counts(scope.sites)
+    return [
+        Health(
+            word.value,
+            word.label,
+            counts[word.value],
+            EXPLAINED[word],
+            scope.query(state=word.value),
+        )
+        for word in Protection
+    ]
+
+
+def page_of_sites(scope: Scope, number: str) -> Page[Any]:
+    """Return one page of the sites in the chosen state, by name."""
+    sites = sites_with_usage(scope.sites_in_state).order_by("name", "pk")
+    return Paginator(sites, SITES_PER_PAGE).get_page(number)
+
+
+def recent_failures(scope: Scope) -> list[Any]:
+    """Return the newest failures that still stand, with what a row shows."""
+    recent = scope.jobs.filter(queued_at__gte=Now() - timedelta(days=scope.days))
+    jobs = standing_failures(recent).select_related("site", "node").defer("site__db_password")
+    return list(jobs[:MOST_FAILURES])
+
+
+def nodes_in(scope: Scope) -> list[Any]:
+    """Return the nodes and how they stand, those that do not answer first."""
+    nodes = nodes_visible_to(scope.user)
+    if scope.node:
+        nodes = nodes.filter(pk=scope.node.pk)
+    standing = nodes_with_standing(nodes).defer("credential_hash")
+    return list(standing.order_by("is_online", "name")[:MOST_NODES])
+
+
+def overview(scope: Scope, page: str) -> dict[str, Any]:
+    """Return what changes while somebody looks, in a number of queries that does not grow."""
+    return {
+        "scope": scope,
+        "health": fleet_health(scope),
+        "failures": recent_failures(scope),
+        "nodes": nodes_in(scope),
+        "page": page_of_sites(scope, page),
+        "has_sites": sites_visible_to(scope.user).exists(),
+    }

@@ -1,0 +1,75 @@
+/** Requests to the panel's own JSON routes, with the session of whoever looks at the page. */
+
+import { notice, pageSettings } from "./dom.js";
+
+/** What the panel refused or could not do, in its own words. `status` 0: it was not reached. */
+export class Refused extends Error {
+  constructor(status, code, detail) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** Make a request and return the parsed body; raises `Refused`. */
+export async function call(method, url, body = undefined) {
+  const headers = { Accept: "application/json" };
+  if (method !== "GET") {
+    headers["X-CSRFToken"] = document.querySelector("[data-csrf] [name=csrfmiddlewaretoken]").value;
+    headers["Content-Type"] = "application/json";
+  }
+  const sent = body === undefined ? undefined : JSON.stringify(body);
+  const answer = await reach(url, { method, headers, body: sent, cache: "no-store" });
+  return answer.status === 204 ? null : answer.json();
+}
+
+/** Fetch a part of a page as text; raises `Refused`. */
+export async function part(url) {
+  const answer = await reach(url, { headers: { Accept: "text/html" }, cache: "no-store" });
+  return answer.text();
+}
+
+async function reach(url, options) {
+  let answer;
+  try {
+    answer = await fetch(url, { ...options, redirect: "error", credentials: "same-origin" });
+  } catch {
+    throw new Refused(0, "unreachable", "The panel does not answer. Is your connection up?");
+  }
+  if (answer.ok) return answer;
+  const found = await answer.json().catch(() => ({}));
+  const detail = found.detail ?? `The panel answered ${answer.status}.`;
+  if (answer.status === 401) sessionEnded();
+  throw new Refused(answer.status, found.code ?? "error", detail);
+}
+
+/** Say that nobody is signed in any more, and lead back to this page. */
+export function sessionEnded() {
+  const next = encodeURIComponent(window.location.pathname + window.location.search);
+  const href = `${pageSettings().signIn}?next=${next}`;
+  const sentence = "Your session has ended, so this page shows nothing new.";
+  notice("session", sentence, { kind: "fair", link: { href, text: "Sign in again" } });
+  document.body.dataset.session = "ended";
+}
+
+/** Whether the session is known to have ended. */
+export function hasSessionEnded() {
+  return document.body.dataset.session === "ended";
+}
+
+/** Do what a button asks, once at a time, and show what is refused. Returns whether it was done. */
+export async function busy(button, work) {
+  if (button.getAttribute("aria-disabled") === "true") return false;
+  button.setAttribute("aria-disabled", "true");
+  try {
+    await work();
+    notice("refused", null);
+    return true;
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.status !== 401) notice("refused", error.message);
+    return false;
+  } finally {
+    button.removeAttribute("aria-disabled");
+  }
+}

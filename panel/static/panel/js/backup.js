@@ -1,0 +1,158 @@
+/** How a backup is shown, for each of its states. */
+
+import { element, say, timeElement } from "./dom.js";
+import { bytes, duration, refreshTimes } from "./format.js";
+
+const STAGES = {
+  backup_db: "Database",
+  backup_files: "Files",
+  create_bundle: "Bundle",
+  upload_remote: "Upload",
+  cleanup: "Clean-up",
+};
+const BUTTONS = {
+  idle: ["start"],
+  running: ["stop", "log"],
+  completed: ["start", "download", "log"],
+  failed: ["retry", "start", "log"],
+  stopped: ["start", "retry", "log"],
+};
+const START_LABELS = { idle: "Start backup", completed: "Start new backup" };
+const RATE_MS = 12000;
+
+/** Draws status objects into the section `#backup`. */
+export class BackupView {
+  constructor(section) {
+    this.section = section;
+    this.samples = [];
+  }
+
+  /** Show a status object. */
+  show(status) {
+    const { section } = this;
+    section.dataset.state = status.status;
+    const badge = this.#find("badge");
+    badge.className = `badge badge-${status.status}`;
+    say(badge, status.stopping ? "stopping" : status.status);
+    this.#sayHeadline(status);
+    const isRunning = status.status === "running";
+    this.#find("progress").hidden = !isRunning;
+    this.#find("bar").value = status.progress;
+    say(this.#find("percent"), `${status.progress} %`);
+    this.#drawStages(status);
+    const figures = this.#find("figures");
+    figures.hidden = !isRunning;
+    if (isRunning) say(figures, this.#figuresOf(status));
+    else this.samples = [];
+    this.#showButtons(status);
+  }
+
+  /** Show what came of it: pairs of a term and what it is, or nothing. */
+  showOutcome(pairs) {
+    const outcome = this.#find("outcome");
+    outcome.hidden = !pairs.length;
+    const list = element("dl");
+    for (const [term, value, className] of pairs) {
+      list.append(element("dt", {}, term), element("dd", { className: className ?? "" }, value));
+    }
+    outcome.replaceChildren(list);
+    refreshTimes(outcome);
+  }
+
+  /** The button of an action. */
+  button(action) {
+    return this.section.querySelector(`[data-action="${action}"]`);
+  }
+
+  #find(name) {
+    return this.section.querySelector(`[data-${name}]`);
+  }
+
+  #sayHeadline(status) {
+    const sentences = {
+      idle: "No backup is running.",
+      completed: `${status.message}.`,
+      failed: "The backup failed.",
+      stopped: "The backup was stopped; what it had done was removed.",
+    };
+    const stage = STAGES[status.stage];
+    const running = stage ? `${status.message.replace(/: \w+$/, "")}: ${stage}` : status.message;
+    const stopping = "Stopping: what was written is being removed.";
+    say(this.#find("headline"), sentences[status.status] ?? (status.stopping ? stopping : running));
+  }
+
+  #drawStages(status) {
+    const list = this.#find("stages");
+    list.hidden = !status.stages.length || status.status === "idle";
+    const marks = { completed: "✓", running: "…", failed: "✗", stopped: "–", pending: "" };
+    status.stages.forEach((stage, index) => {
+      const item = list.children[index] ?? list.appendChild(element("li"));
+      item.dataset.status = stage.status;
+      const words = stage.status === "pending" ? "" : ` ${marks[stage.status]}`;
+      say(item, `${STAGES[stage.name] ?? stage.name}${words}`);
+      item.title = stage.detail ?? stage.status;
+      item.setAttribute("aria-label", `${STAGES[stage.name] ?? stage.name}: ${stage.status}`);
+    });
+  }
+
+  #figuresOf(status) {
+    const parts = [];
+    const { bytes_processed: done, bytes_total: total } = status;
+    if (total) parts.push(`${bytes(done)} of ${bytes(total)}`);
+    else if (done) parts.push(bytes(done));
+    const rate = this.#rate(status);
+    if (rate) parts.push(`${bytes(Math.round(rate))}/s`);
+    if (status.eta_seconds !== null) parts.push(`about ${duration(status.eta_seconds)} left`);
+    if (status.stage_detail) parts.push(status.stage_detail);
+    return parts.join(" · ");
+  }
+
+  /** Bytes a second over the last moments of this stage; 0 while unknown. */
+  #rate({ stage, job_id: job, bytes_processed: done }) {
+    const now = performance.now();
+    const fits = (sample) => sample.stage === stage && sample.job === job && now - sample.at < RATE_MS;
+    this.samples = this.samples.filter(fits);
+    this.samples.push({ stage, job, done, at: now });
+    const first = this.samples[0];
+    return now > first.at ? Math.max(0, ((done - first.done) * 1000) / (now - first.at)) : 0;
+  }
+
+  #showButtons(status) {
+    const shown = new Set(BUTTONS[status.status]);
+    if (status.stopping) shown.delete("stop");
+    for (const button of this.section.querySelectorAll("[data-action]")) {
+      if (button.dataset.action !== "reset") button.hidden = !shown.has(button.dataset.action);
+    }
+    say(this.button("start"), START_LABELS[status.status] ?? "Start from the beginning");
+    const isFirst = shown.has("start") && !shown.has("retry");
+    this.button("start").classList.toggle("primary", isFirst || status.status === "stopped");
+    this.button("retry").classList.toggle("primary", status.status === "failed");
+  }
+}
+
+/** What to tell of a completed backup. */
+export function completedOutcome(status, backup) {
+  const took = (new Date(status.finished_at) - new Date(status.started_at)) / 1000;
+  const pairs = [
+    ["Finished", timeElement(status.finished_at)],
+    ["Took", duration(took)],
+  ];
+  if (backup) {
+    pairs.push(
+      ["Size", bytes(backup.size_bytes)],
+      ["SHA-256", backup.sha256, "checksum"],
+      ["Stored at", `${backup.storage_provider}: ${backup.s3_path}`],
+    );
+  }
+  return pairs;
+}
+
+/** What to tell of a failed or stopped one. */
+export function endedOutcome(status, job) {
+  const pairs = [];
+  if (job?.error_message) pairs.push(["What failed", job.error_message, "reason"]);
+  else if (status.error) pairs.push(["What failed", status.error, "reason"]);
+  if (job?.error_hint) pairs.push(["What to do", job.error_hint]);
+  if (status.finished_at) pairs.push(["When", timeElement(status.finished_at)]);
+  return pairs;
+}

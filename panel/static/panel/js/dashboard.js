@@ -1,0 +1,131 @@
+/** The dashboard: jobs that run, live; and the rest of the page, asked for every few seconds. */
+
+import { busy, call, hasSessionEnded, part } from "./api.js";
+import { ask } from "./dialog.js";
+import { notice, pageSettings, say } from "./dom.js";
+import { duration, refreshTimes } from "./format.js";
+import { Live } from "./live.js";
+import { bindRows } from "./rows.js";
+
+const OVERVIEW_MS = 10000;
+const NO_JOB = "00000000-0000-0000-0000-000000000000";
+
+const settings = pageSettings();
+const running = document.getElementById("running");
+const list = running.querySelector("[data-running-list]");
+const connection = running.querySelector("[data-connection]");
+const overview = document.querySelector("[data-overview]");
+const rows = new Map();
+
+function withQuery(address) {
+  return settings.query ? `${address}?${settings.query}` : address;
+}
+
+function newRow(status) {
+  const row = document.getElementById("running-row").content.cloneNode(true).firstElementChild;
+  const site = row.querySelector("[data-site]");
+  site.textContent = status.site_name;
+  site.href = settings.site.replace("/0/", `/${status.site_id}/`);
+  row.querySelector("progress").setAttribute("aria-label", `Backup of ${status.site_name}`);
+  const stop = row.querySelector("[data-stop]");
+  stop.setAttribute("aria-label", `Stop the backup of ${status.site_name}`);
+  stop.addEventListener("click", () => stopJob(stop, status));
+  return row;
+}
+
+async function stopJob(button, { site_name: name, job_id: job }) {
+  const title = `Stop the backup of ${name}?`;
+  const text = "What it has done so far is removed. The backups that you have stay.";
+  if (!(await ask({ title, text, yes: "Stop it" }))) return;
+  await busy(button, async () => {
+    const answer = await call("DELETE", settings.stop.replace(NO_JOB, job));
+    notice("done", `${answer.message} for ${name}`, { kind: "good" });
+  });
+}
+
+function showRunning({ jobs, total }) {
+  const words = settings.search.toLowerCase();
+  const shown = jobs.filter((job) => job.site_name.toLowerCase().includes(words));
+  const gone = new Set(rows.keys());
+  let hasNew = false;
+  shown.forEach((status, index) => {
+    gone.delete(status.job_id);
+    let row = rows.get(status.job_id);
+    if (!row) {
+      row = newRow(status);
+      rows.set(status.job_id, row);
+      hasNew = true;
+    }
+    update(row, status);
+    if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
+  });
+  for (const job of gone) {
+    rows.get(job).remove();
+    rows.delete(job);
+  }
+  say(running.querySelector("[data-running-count]"), String(words ? shown.length : total));
+  running.querySelector("[data-running-empty]").hidden = shown.length > 0;
+  const more = running.querySelector("[data-running-more]");
+  more.hidden = total <= jobs.length;
+  say(more, `The ${jobs.length} furthest along of ${total} are shown.`);
+  if (gone.size || hasNew) refreshOverview();
+}
+
+function update(row, status) {
+  const left = status.eta_seconds === null ? "" : ` · ${duration(status.eta_seconds)} left`;
+  row.querySelector("progress").value = status.progress;
+  say(row.querySelector("[data-node]"), `on ${status.node}`);
+  say(row.querySelector("[data-percent]"), `${status.progress} %`);
+  say(row.querySelector("[data-message]"), status.message);
+  say(row.querySelector("[data-detail]"), `${status.stage_detail ?? ""}${left}`);
+}
+
+let pending = null;
+
+/** Ask for the rest of the page, once however many ask for it. */
+function refreshOverview() {
+  pending ??= loadOverview().finally(() => {
+    pending = null;
+  });
+  return pending;
+}
+
+async function loadOverview() {
+  if (hasSessionEnded()) return;
+  try {
+    const page = new DOMParser().parseFromString(await part(withQuery(settings.overview)), "text/html");
+    for (const fresh of page.querySelectorAll("[data-part]")) {
+      replacePart(overview.querySelector(`[data-part="${fresh.dataset.part}"]`), fresh);
+    }
+    notice("overview", null);
+    refreshTimes();
+  } catch (error) {
+    if (error.status !== 401) notice("overview", `The page could not be brought up to date: ${error.message}`);
+  }
+}
+
+/** Put the new part in place of the old one, unless somebody is using the old one just now. */
+function replacePart(old, fresh) {
+  const markup = fresh.outerHTML;
+  if (!old || old.dataset.shown === markup || old.contains(document.activeElement)) return;
+  const imported = document.importNode(fresh, true);
+  imported.dataset.shown = markup;
+  old.replaceWith(imported);
+}
+
+new Live({
+  stream: withQuery(settings.runningStream),
+  poll: withQuery(settings.running),
+  show: showRunning,
+  tell(kind, sentence) {
+    connection.dataset.kind = kind;
+    say(connection, sentence);
+  },
+}).start();
+bindRows(overview, async () => {
+  document.activeElement?.blur();
+  await refreshOverview();
+});
+refreshTimes();
+setInterval(refreshTimes, 5000);
+setInterval(refreshOverview, OVERVIEW_MS);

@@ -1,0 +1,128 @@
+/** The backups of a site: when, how large, whether proven; to download and to delete. */
+
+import { busy, call } from "./api.js";
+import { ask } from "./dialog.js";
+import { element, notice, say, timeElement, unseen } from "./dom.js";
+import { bytes, refreshTimes } from "./format.js";
+
+const PAGE = 20;
+const SPARKLINE = { width: 120, height: 24 };
+const PENDING_MS = 1000;
+
+/** Fetch a bundle with the browser's own download. */
+export async function download(settings, backupId) {
+  const answer = await call("GET", `${settings.backup.replace("/0", `/${backupId}`)}/download`);
+  const link = element("a", { href: answer.download_url, download: answer.filename, rel: "noreferrer" });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+/** Fills the section `#history`. */
+export class History {
+  constructor(section, settings, { showLog }) {
+    this.section = section;
+    this.settings = settings;
+    this.showLog = showLog;
+    this.wanted = PAGE;
+    this.backups = [];
+    section.querySelector("[data-history-more]").addEventListener("click", (event) => {
+      this.wanted += PAGE;
+      busy(event.currentTarget, () => this.load());
+    });
+  }
+
+  /** Ask for the newest backups and show them. Returns them. */
+  async load() {
+    const query = new URLSearchParams({ skip: 0, limit: this.wanted });
+    const { backups, total } = await call("GET", `${this.settings.backups}?${query}`);
+    this.backups = backups;
+    const find = (name) => this.section.querySelector(`[data-history${name}]`);
+    say(find("-count"), String(total));
+    find("-empty").hidden = total > 0;
+    find("").hidden = total === 0;
+    find("-more").hidden = backups.length >= total;
+    find("-rows").replaceChildren(...backups.map((backup) => this.#row(backup)));
+    this.#drawSizes(backups);
+    refreshTimes(this.section);
+    return backups;
+  }
+
+  /** The backup that a job made, if it is among those shown. */
+  madeBy(job) {
+    return this.backups.find((backup) => backup.job_id === job) ?? null;
+  }
+
+  #row(backup) {
+    const isGood = backup.status === "SUCCESS";
+    const when = backup.created_at;
+    const state = element(
+      "td",
+      {},
+      element("span", { className: `badge badge-${isGood ? "completed" : "failed"}` }, isGood ? "good" : "failed"),
+      backup.is_suspect
+        ? element("span", { className: "badge badge-warning", title: "Much smaller than the backup before it; the earlier ones are kept." }, "suspect")
+        : null,
+    );
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, timeElement(when)),
+      state,
+      element("td", { className: "number" }, isGood ? bytes(backup.size_bytes) : "–"),
+      element("td", { className: "checksum", title: backup.sha256 }, backup.sha256 ? `${backup.sha256.slice(0, 16)}…` : "–"),
+      element("td", {}, backup.storage_provider),
+      element("td", { className: "row-buttons" }, ...this.#buttons(backup, isGood)),
+    );
+  }
+
+  #buttons(backup, isGood) {
+    const about = unseen(` of ${new Date(backup.created_at).toLocaleString()}`);
+    const button = (text, work) => {
+      const made = element("button", { type: "button" }, text, about.cloneNode(true));
+      made.addEventListener("click", () => busy(made, work));
+      return made;
+    };
+    const buttons = [];
+    if (isGood) buttons.push(button("Download", () => download(this.settings, backup.id)), " ");
+    if (backup.job_id) buttons.push(button("Log", async () => this.showLog(backup.job_id)), " ");
+    if (this.settings.mayManage) buttons.push(button("Delete", () => this.#remove(backup, isGood)));
+    return buttons;
+  }
+
+  async #remove(backup, isGood) {
+    const answer = await ask({
+      title: `Delete the backup of ${new Date(backup.created_at).toLocaleString()}?`,
+      text: isGood
+        ? `${backup.filename} (${bytes(backup.size_bytes)}) cannot be restored from here any more.`
+        : "It failed, so there is no bundle; only its entry goes.",
+      yes: "Delete it",
+      choice: isGood ? `Remove the bundle from ${backup.storage_provider} as well` : null,
+    });
+    if (!answer) return;
+    const url = `${this.settings.backup.replace("/0", `/${backup.id}`)}?delete_remote=${answer.choice}`;
+    let done = await call("DELETE", url);
+    while (done.code === "pending") {
+      notice("done", "The node is removing the bundle …", { kind: "good" });
+      await new Promise((resolve) => setTimeout(resolve, PENDING_MS));
+      done = await call("GET", done.status_url);
+    }
+    notice("done", done.message, { kind: "good" });
+    await this.load();
+  }
+
+  #drawSizes(backups) {
+    const sizes = backups.filter((backup) => backup.status === "SUCCESS").map((backup) => backup.size_bytes).reverse();
+    const drawing = this.section.querySelector("[data-sparkline]");
+    drawing.toggleAttribute("hidden", sizes.length < 2);
+    if (sizes.length < 2) return;
+    const highest = Math.max(...sizes, 1);
+    const { width, height } = SPARKLINE;
+    const points = sizes.map(
+      (size, index) => `${(index * width) / (sizes.length - 1)},${height - 2 - (size / highest) * (height - 4)}`,
+    );
+    drawing.querySelector("polyline").setAttribute("points", points.join(" "));
+    const newest = bytes(sizes[sizes.length - 1]);
+    drawing.setAttribute("aria-label", `Sizes of the last ${sizes.length} good backups; the newest has ${newest}`);
+  }
+}

@@ -1,0 +1,129 @@
+/** The page of one site: how its backup goes, live, and what may be done with it. */
+
+import { busy, call } from "./api.js";
+import { BackupView, completedOutcome, endedOutcome } from "./backup.js";
+import { ask } from "./dialog.js";
+import { notice, pageSettings, say } from "./dom.js";
+import { refreshTimes } from "./format.js";
+import { download, History } from "./history.js";
+import { Live } from "./live.js";
+import { LogView } from "./log.js";
+
+const ENDED = ["completed", "failed", "stopped"];
+const NO_JOB = "00000000-0000-0000-0000-000000000000";
+const RESET_TEXT =
+  "For a job that is stuck. It is given up at once, whatever it is doing and whether or not its " +
+  "node answers, and the site can be backed up again. Its processes are killed, and its folders " +
+  "and unfinished uploads removed, as soon as the node can do so. The backups that you have stay. " +
+  "To end a job that works, stop it instead.";
+
+const settings = pageSettings();
+const section = document.getElementById("backup");
+const connection = section.querySelector("[data-connection]");
+const view = new BackupView(section);
+const log = new LogView(document.querySelector("[data-log]"), settings.logs);
+const history = new History(document.getElementById("history"), settings, {
+  showLog: (job) => log.open(job, { isActive: job === current?.job_id && isActive(current) }),
+});
+
+let current = null;
+let outcomeOf = "";
+
+function isActive(status) {
+  return status.status === "running";
+}
+
+async function show(status) {
+  const known = current;
+  current = status;
+  view.show(status);
+  view.button("reset").hidden = !settings.mayManage;
+  if (status.status !== "completed") view.button("download").hidden = true;
+  log.mark(status.job_id, isActive(status)).catch(() => {});
+  if (known && isActive(status) && known.job_id !== status.job_id && !log.section.hidden) {
+    await log.open(status.job_id, { isActive: true, scroll: false });
+  }
+  await showOutcome(status);
+}
+
+/** What came of the newest job, asked for once when it has ended. */
+async function showOutcome(status) {
+  const key = `${status.job_id} ${status.status}`;
+  if (key === outcomeOf) return;
+  outcomeOf = key;
+  try {
+    if (!ENDED.includes(status.status)) {
+      view.showOutcome([]);
+      return;
+    }
+    await history.load();
+    if (status.status === "completed") {
+      const backup = history.madeBy(status.job_id);
+      view.button("download").hidden = backup === null;
+      view.showOutcome(completedOutcome(status, backup));
+      return;
+    }
+    const job = await call("GET", settings.job.replace(NO_JOB, status.job_id));
+    view.showOutcome(endedOutcome(status, job));
+  } catch {
+    // Nothing came of it, so it is asked again with the next status.
+    outcomeOf = "";
+  }
+}
+
+const live = new Live({
+  stream: settings.stream,
+  poll: settings.status,
+  show,
+  tell(kind, sentence) {
+    connection.dataset.kind = kind;
+    say(connection, sentence);
+  },
+  isLast: (status) => ENDED.includes(status.status),
+});
+
+async function order(method, url) {
+  const answer = await call(method, url, {});
+  notice("done", answer.message, { kind: "good" });
+  await live.refresh();
+  return answer;
+}
+
+const ACTIONS = {
+  start: () => order("POST", settings.start),
+  retry: () => order("POST", settings.retry.replace(NO_JOB, current.job_id)),
+  async stop() {
+    const title = `Stop the backup of ${settings.site}?`;
+    const text = "What it has done so far is removed. The backups that you have stay.";
+    if (await ask({ title, text, yes: "Stop it" })) await order("POST", settings.stop);
+  },
+  async reset() {
+    if (!(await ask({ title: `Reset ${settings.site}?`, text: RESET_TEXT, yes: "Reset it" }))) return;
+    const { message, revoked, cleanup } = await order("POST", settings.reset);
+    const done = cleanup.done
+      ? `${revoked.length} tasks revoked, ${cleanup.dirs_removed} folders removed, ${cleanup.space_freed_mb} MB freed.`
+      : (cleanup.note ?? "The node removes what is left when it is back.");
+    notice("done", `${message}. ${done}`, { kind: "good" });
+  },
+  async download() {
+    await download(settings, history.madeBy(current.job_id).id);
+  },
+  log: () => log.open(current.job_id, { isActive: isActive(current) }),
+};
+
+section.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-action]");
+  if (button) busy(button, ACTIONS[button.dataset.action]);
+});
+
+live.start();
+history
+  .load()
+  .catch((error) => notice("history", `The history could not be read: ${error.message}`));
+if (window.location.hash === "#log") {
+  call("GET", settings.status)
+    .then((status) => log.open(status.job_id, { isActive: isActive(status) }))
+    .catch(() => {});
+}
+refreshTimes();
+setInterval(refreshTimes, 5000);
