@@ -3,29 +3,93 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import OuterRef, Subquery
+from django.contrib.auth import get_user_model
+from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, Value, When, Window
 
 from backups.models import Job, Site
 from backups.queries.status import backup_status, job_status
+from backups.queries.visibility import jobs_visible_to
+from backups.roles import Person, Role
+from backups.states import ACTIVE, JobState
+
+# A page shows no more bars than these; the total says how many there are.
+JOBS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The active jobs that a user may see, of all nodes or of one.
+
+    The user is None for super admins: what all of them see is looked up once.
+    """
+
+    user_id: int | None
+    node_id: int | None = None
+
 
 # A site's id shows its newest job, a job's id that job.
-Watched = int | uuid.UUID
+Watched = int | uuid.UUID | Running
+
+
+def running_for(user: Person, node_id: int | None = None) -> Running:
+    """Return what shows the active jobs that the user may see."""
+    return Running(None if user.role == Role.SUPER_ADMIN else user.pk, node_id)
 
 
 def watched_statuses(keys: Collection[Watched]) -> dict[Watched, dict[str, Any]]:
-    """Return the status object of each site and job; what does not exist is left out."""
+    """Return what each key shows; what does not exist is left out.
+
+    That is the status object of a site or a job, and `{"jobs": […], "total": n}` of `Running`,
+    the furthest along first. Of the queries only those for who sees what grow, with the number of
+    users who watch a `Running`.
+    """
     site_ids = [key for key in keys if isinstance(key, int)]
     newest = Job.objects.filter(site=OuterRef("pk")).order_by("-queued_at", "-pk")
     sites = Site.objects.filter(pk__in=site_ids).select_related("node").defer("db_password")
     with_newest = list(sites.annotate(newest=Subquery(newest.values("pk")[:1])))
+    lists = _running({key for key in keys if isinstance(key, Running)})
     job_ids = {key for key in keys if isinstance(key, uuid.UUID)}
     wanted = job_ids | {site.newest for site in with_newest if site.newest is not None}
-    jobs = Job.objects.select_related("node", "site").defer("site__db_password")
-    found = jobs.prefetch_related("stages").in_bulk(wanted)
+    found = _jobs(wanted.union(*(listed for listed, _ in lists.values())))
     shown: dict[Watched, dict[str, Any]] = {
         site.pk: backup_status(site, found.get(site.newest)) for site in with_newest
     }
-    return shown | {key: job_status(found[key].site, found[key]) for key in job_ids & found.keys()}
+    of_jobs = {key: job_status(found[key].site, found[key]) for key in found.keys() - shown.keys()}
+    shown |= {key: of_jobs[key] for key in job_ids & of_jobs.keys()}
+    for key, (listed, total) in lists.items():
+        # One that was deleted a moment ago is of no interest.
+        statuses = [of_jobs[job_id] for job_id in listed if job_id in of_jobs]
+        shown[key] = {"jobs": statuses, "total": total}
+    return shown
+
+
+def _jobs(wanted: Iterable[uuid.UUID]) -> dict[uuid.UUID, Job]:
+    jobs = Job.objects.select_related("node", "site").defer("site__db_password")
+    return jobs.prefetch_related("stages").in_bulk(list(wanted))
+
+
+def _running(keys: set[Running]) -> dict[Running, tuple[list[uuid.UUID], int]]:
+    """Return for each key the jobs to show and how many there are; without users that are gone."""
+    ids = {key.user_id for key in keys if key.user_id is not None}
+    people = get_user_model()._default_manager.in_bulk(ids) if ids else {}
+    visible: dict[Running, QuerySet[Job]] = {
+        key: Job.objects.all() if key.user_id is None else jobs_visible_to(people[key.user_id])
+        for key in keys
+        if key.user_id is None or key.user_id in people
+    }
+    return {key: _furthest(jobs, key.node_id) for key, jobs in visible.items()}
+
+
+def _furthest(jobs: QuerySet[Job], node_id: int | None) -> tuple[list[uuid.UUID], int]:
+    active = jobs.filter(state__in=ACTIVE)
+    active = active if node_id is None else active.filter(node=node_id)
+    waits = Case(When(state=JobState.QUEUED, then=Value(1)), default=Value(0))
+    # Those that wait stand as they will be admitted.
+    ordered = active.order_by(waits, "-stages_done", "-progress", "-priority", "queued_at", "pk")
+    rows = ordered.values_list("pk", Window(Count("pk")))[:JOBS_SHOWN]
+    listed = list(rows)
+    return [pk for pk, _ in listed], listed[0][1] if listed else 0

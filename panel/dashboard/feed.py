@@ -48,7 +48,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Channel:
-    """What is known of a site or a job; None once it is gone. `changed` is set at the next news."""
+    """What is known of what is watched; None once it is gone. `changed` is set at the next news."""
 
     snapshot: Snapshot | None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,7 +71,7 @@ class Feed:
 
     @asynccontextmanager
     async def watch(self, key: Watched) -> AsyncIterator[Channel]:
-        """Yield the channel of a site or a job, with what is known of it by now."""
+        """Yield the channel of what is watched, with what is known of it by now."""
         channel = self._channels.get(key)
         if channel is None:
             snapshots = await in_thread(take_snapshots, [key])
@@ -126,15 +126,26 @@ def _run(work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN40
 
 
 def take_snapshots(keys: Collection[Watched]) -> dict[Watched, Snapshot]:
-    """Return what each site and job shows now; what does not exist is left out."""
+    """Return what each key shows now; what does not exist is left out."""
     return {key: _snapshot(status) for key, status in watched_statuses(keys).items()}
 
 
-def _snapshot(status: dict[str, Any]) -> Snapshot:
-    body = dict(StatusBody(status).data)
-    news = {name: value for name, value in body.items() if name not in _NO_NEWS}
-    digest = hashlib.sha256(_json(news).encode()).hexdigest()[:24]
-    return Snapshot(digest, _json(body), status["status"] in _ENDED)
+def _snapshot(shown: dict[str, Any]) -> Snapshot:
+    if "jobs" in shown:
+        # A list of jobs has no end: others begin.
+        bodies = [dict(StatusBody(status).data) for status in shown["jobs"]]
+        news: Any = [shown["total"], [_news(body) for body in bodies]]
+        return Snapshot(_digest(news), _json({**shown, "jobs": bodies}), is_last=False)
+    body = dict(StatusBody(shown).data)
+    return Snapshot(_digest(_news(body)), _json(body), shown["status"] in _ENDED)
+
+
+def _news(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in _NO_NEWS}
+
+
+def _digest(news: Any) -> str:  # noqa: ANN401
+    return hashlib.sha256(_json(news).encode()).hexdigest()[:24]
 
 
 def _json(value: Any) -> str:  # noqa: ANN401

@@ -55,14 +55,19 @@ class StaffSession(SessionAuthentication):
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who watches a site. `session_key` is empty for who did not come with a session."""
+    """Who watches a site. `session_key` is empty for who did not come with a session.
+
+    Without a site it is a list that the role decides: another role is to open another list.
+    """
 
     right: StreamRight
-    site_id: int
+    site_id: int | None
     session_key: str = ""
+    role: str = ""
+    must_be_staff: bool = False
 
 
-def viewer_of(request: Request, site_id: int) -> Viewer:
+def viewer_of(request: Request, site_id: int | None, *, must_be_staff: bool = False) -> Viewer:
     """Return who opens a stream with this request."""
     if isinstance(request.auth, StreamRight):
         return Viewer(request.auth, site_id)
@@ -70,7 +75,8 @@ def viewer_of(request: Request, site_id: int) -> Viewer:
     if not isinstance(user, User):
         raise NotAuthenticated
     right = StreamRight(user, None, user.get_session_auth_hash())
-    return Viewer(right, site_id, request._request.session.session_key or "")
+    session_key = request._request.session.session_key or ""
+    return Viewer(right, site_id, session_key, user.role, must_be_staff)
 
 
 # Many tabs of one person ask the same.
@@ -95,7 +101,11 @@ def _may_go_on(viewer: Viewer) -> bool:
     if not may_still_stream(viewer.right):
         return False
     user = User.objects.filter(pk=viewer.right.user.pk).first()
-    return user is not None and sites_visible_to(user).filter(pk=viewer.site_id).exists()
+    if user is None or (viewer.must_be_staff and not user.is_staff):
+        return False
+    if viewer.site_id is None:
+        return user.role == viewer.role
+    return sites_visible_to(user).filter(pk=viewer.site_id).exists()
 
 
 class StreamScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

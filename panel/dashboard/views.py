@@ -115,4 +115,4 @@ class ProgressStream(SendsEvents, StaffView):
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Return the stream of the job's status."""
         job = self.job(request, job_id)
-        return stream_of(request, job.pk, viewer_of(request, job.site_id))
+        return stream_of(request, job.pk, viewer_of(request, job.site_id, must_be_staff=True))

@@ -117,6 +117,8 @@ PLAIN = {
     "POST /admin/backup-maintenance/trigger": 401,
     "GET /admin/backup-maintenance/backup-progress/{job_id}": 401,
     "GET /admin/backup-maintenance/backup-progress-sse/{job_id}": 401,
+    "GET /admin/backup-maintenance/running": 401,
+    "GET /admin/backup-maintenance/running-sse": 401,
 }
 QUERIES = {
     "GET /api/v1/daemon/scan": "?node_id={node_id}",
