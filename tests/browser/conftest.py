@@ -1,0 +1,68 @@
+"""An installation with something of everything to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.servers.cluster import Cluster
+from tests.workers.stages.pipeline import make_sqlite_site
+
+NODE_ADMIN, SITE_ADMIN = "node-admin@example.com", "site-admin@example.com"
+PEOPLE_PASSWORD = "a-fine-password-for-people"
+
+
+@dataclass(frozen=True)
+class Lived:
+    """A cluster that has been at work: one site has a backup, the other's failed."""
+
+    cluster: Cluster
+    node_id: int
+    good: dict[str, Any]
+    failing: dict[str, Any]
+
+
+def created(cluster: Cluster, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = cluster.post(path, body)
+    assert answer.status == 201, answer
+    row: dict[str, Any] = answer.body
+    return row
+
+
+def add_person(cluster: Cluster, email: str, role: str, **assigned: list[int]) -> None:
+    """Add somebody who may sign in to the admin, and assign `nodes` or `sites` to them."""
+    body = {"email": email, "role": role, "password": PEOPLE_PASSWORD, "is_staff": True}
+    person = created(cluster, "/api/v1/users/", body)
+    for kind, keys in assigned.items():
+        path = f"/api/v1/users/{person['id']}/{kind}"
+        answer = cluster.request("PUT", path, {f"{kind[:-1]}_ids": keys})
+        assert answer.status == 200, answer
+
+
+@pytest.fixture(scope="session")
+def lived(sqlite_cluster: Cluster) -> Lived:
+    """The session's cluster, with a site that is safe and one that is not."""
+    cluster = sqlite_cluster
+    cluster.ensure_worker()
+    folder = cluster.directory / "browsed"
+    (folder / "store").mkdir(parents=True)
+    (folder / "failing.example").mkdir()
+    config = {"path": str(folder / "store")}
+    body = {"name": "browsed", "type": "local", "config": config}
+    storage = created(cluster, "/api/v1/storage/providers", body)
+    node_id = cluster.get("/api/v1/nodes/").body[0]["id"]
+    make_sqlite_site(folder / "good.example")
+    sites = {}
+    for name in ("good.example", "failing.example"):
+        fields = {"node_id": node_id, "storage_id": storage["id"], "wp_path": str(folder / name)}
+        sites[name] = created(cluster, "/api/v1/sites/", {"name": name, **fields})
+    for site in sites.values():
+        assert cluster.post(f"/api/v1/sites/{site['id']}/backup/start").status == 202
+    good, failing = sites["good.example"], sites["failing.example"]
+    assert cluster.wait_for_end(good["id"])["status"] == "completed"
+    assert cluster.wait_for_end(failing["id"])["status"] == "failed"
+    add_person(cluster, NODE_ADMIN, "node_admin", nodes=[node_id])
+    add_person(cluster, SITE_ADMIN, "site_admin", sites=[good["id"]])
+    return Lived(cluster, node_id, good, failing)
