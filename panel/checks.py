@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
@@ -86,6 +87,17 @@ def _proxies() -> Messages:
         )
 
 
+def _address() -> Messages:
+    prefix, url = settings.HOLDFAST_URL_PREFIX, settings.HOLDFAST_PANEL_URL
+    if prefix and url and urlsplit(url).path.rstrip("/") != prefix:
+        yield Warning(
+            f"HOLDFAST_PANEL_URL does not end with {prefix}, below which this panel lives "
+            "(HOLDFAST_URL_PREFIX): hosts that join would not find it.",
+            hint=f"Write the whole address, as https://backups.example.com{prefix}.",
+            id="holdfast.W004",
+        )
+
+
 def _keys() -> Messages:
     if settings.HOLDFAST_DERIVED_KEY in settings.HOLDFAST_ENCRYPTION_KEYS:
         yield Error(
@@ -105,4 +117,4 @@ def _metrics() -> Messages:
         )
 
 
-_CHECKS = (_environment, _database, _origins, _hosts, _proxies, _keys, _metrics)
+_CHECKS = (_environment, _database, _origins, _hosts, _proxies, _address, _keys, _metrics)

@@ -28,6 +28,7 @@ from panel.service_urls import (
     is_reachable,
     require_certificates,
 )
+from panel.url_prefix import usable_prefix
 from panel.variables import Variables, has_password, with_password
 
 PREFIX = "HOLDFAST_"
@@ -55,6 +56,7 @@ class Environment:
     database_connection_seconds: int
     log_level: str
     log_format: str
+    url_prefix: str
     trusted_proxies: list[Network]
     cors_allowed_origins: list[str]
     https_redirect: bool
@@ -185,6 +187,7 @@ def _web(env: Variables, production: bool) -> dict[str, Any]:
         "log_format": env.str(
             "LOG_FORMAT", "json" if production else "text", validate=OneOf(formats)
         ),
+        "url_prefix": usable_prefix(env.str("URL_PREFIX", ""), f"{PREFIX}URL_PREFIX"),
         "trusted_proxies": networks(env.list("TRUSTED_PROXIES", []), f"{PREFIX}TRUSTED_PROXIES"),
         "cors_allowed_origins": env.list("CORS_ALLOWED_ORIGINS", []),
         "https_redirect": env.bool("HTTPS_REDIRECT", False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 
 from panel.errors import read_only
 
@@ -15,15 +16,19 @@ def home(request: HttpRequest) -> HttpResponseBase:
     if request.get_preferred_type(["application/json", "text/html"]) == "text/html":
         return redirect("dashboard")
     links = {
-        "sites": "/api/v1/sites/",
-        "docs": "/docs",
-        "schema": "/api/schema/",
-        "health": "/health",
-        "metrics": "/metrics",
-        "admin": "/admin/",
+        "sites": "sites",
+        "docs": "docs",
+        "schema": "schema",
+        "health": "health",
+        "metrics": "metrics",
+        "admin": "admin:index",
     }
     spectacular = settings.SPECTACULAR_SETTINGS
-    body = {"name": spectacular["TITLE"], "version": spectacular["VERSION"], "links": links}
-    return JsonResponse(
-        {**body, "links": {name: request.build_absolute_uri(path) for name, path in links.items()}}
-    )
+    body = {
+        "name": spectacular["TITLE"],
+        "version": spectacular["VERSION"],
+        "links": {
+            name: request.build_absolute_uri(reverse(route)) for name, route in links.items()
+        },
+    }
+    return JsonResponse(body)

@@ -20,6 +20,9 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 TOO_LARGE, BAD_QUERY = "holdfast.too_large", "holdfast.bad_query"
+# A body of up to so many times the limit is taken and thrown away: a proxy that is still sending
+# when the connection is closed on it never reads the answer, and tells its client 502.
+HEARD_OUT = 2
 END: Message = {"type": "http.request", "body": b"", "more_body": False}
 
 
@@ -44,7 +47,9 @@ def _checked(scope: Message, receive: Receive) -> Receive:
     except UnicodeDecodeError:
         # Django would answer without a body, and without a word to the log.
         scope.update({"query_string": b"", BAD_QUERY: True})
-    if _announced(scope.get("headers", [])) > settings.HOLDFAST_MAX_REQUEST_BYTES:
+    limit: int = settings.HOLDFAST_MAX_REQUEST_BYTES
+    announced = _announced(scope.get("headers", []))
+    if announced > limit:
         scope[TOO_LARGE] = True
     read, has_ended = 0, False
 
@@ -52,18 +57,26 @@ def _checked(scope: Message, receive: Receive) -> Receive:
         nonlocal read, has_ended
         if scope.get(TOO_LARGE) and not has_ended:
             has_ended = True
+            if announced <= limit * HEARD_OUT:
+                await _thrown_away(receive)
             return dict(END)
         message = await receive()
         while has_ended and message["type"] == "http.request":
             # Nobody keeps it, and whoever waits for the end of the connection hears of that only.
             message = await receive()
         read += len(message.get("body", b""))
-        if read > settings.HOLDFAST_MAX_REQUEST_BYTES and not has_ended:
+        if read > limit and not has_ended:
             scope[TOO_LARGE] = has_ended = True
             return dict(END)
         return message
 
     return counted
+
+
+async def _thrown_away(receive: Receive) -> None:
+    """Take the body to its end, and keep nothing of it."""
+    while (await receive()).get("more_body", False):
+        pass
 
 
 def _announced(headers: list[tuple[bytes, bytes]]) -> int:

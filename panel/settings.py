@@ -24,9 +24,12 @@ AUTH_USER_MODEL = "accounts.User"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
-STATIC_URL = "static/"
+# Below a path of somebody else's site: see panel/url_prefix.py.
+FORCE_SCRIPT_NAME = ENVIRONMENT.url_prefix or None
+# Absolute: Django would add the prefix of whatever was running when it is first asked for.
+STATIC_URL = f"{ENVIRONMENT.url_prefix}/static/"
 LOGIN_URL = "sign-in"
-LOGIN_REDIRECT_URL = "/api/v1/sites/"
+LOGIN_REDIRECT_URL = "sites"
 CSRF_FAILURE_VIEW = "panel.errors.csrf_failure"
 
 INSTALLED_APPS = [
@@ -158,7 +161,8 @@ SECURE_HSTS_SECONDS = ENVIRONMENT.hsts_seconds
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_SSL_REDIRECT = ENVIRONMENT.https_redirect
 # What load balancers and Prometheus ask on the inside, where there is no HTTPS.
-SECURE_REDIRECT_EXEMPT = [r"^health/?$", r"^health/live/?$", r"^metrics/?$"]
+_BELOW = f"{ENVIRONMENT.url_prefix}/".lstrip("/")
+SECURE_REDIRECT_EXEMPT = [rf"^{_BELOW}{path}/?$" for path in ("health", "health/live", "metrics")]
 # To be on browsers' preload lists is for the owner of the domain to ask for, not for one host.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
@@ -220,6 +224,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Holdfast",
     "DESCRIPTION": "Self-hosted backup cluster for web sites.",
     "VERSION": "0.1.0",
+    # Paths in the schema have no prefix.
+    "SERVERS": [{"url": ENVIRONMENT.url_prefix}] if ENVIRONMENT.url_prefix else [],
     "SERVE_INCLUDE_SCHEMA": False,
     # For everybody: credentials do not matter, not even wrong ones.
     "SERVE_AUTHENTICATION": [],
@@ -294,6 +300,7 @@ HOLDFAST_HEARTBEAT_SECONDS = ENVIRONMENT.heartbeat_seconds
 HOLDFAST_TIDY_SECONDS = ENVIRONMENT.tidy_seconds
 HOLDFAST_LEADER_SECONDS = ENVIRONMENT.leader_seconds
 HOLDFAST_KEEP_FAILED_HOURS = ENVIRONMENT.keep_failed_hours
+HOLDFAST_URL_PREFIX = ENVIRONMENT.url_prefix
 HOLDFAST_TRUSTED_PROXIES = ENVIRONMENT.trusted_proxies
 HOLDFAST_MAX_REQUEST_BYTES = ENVIRONMENT.max_request_bytes
 HOLDFAST_METRICS_TOKEN = ENVIRONMENT.metrics_token

@@ -122,7 +122,7 @@ def locked_out(request: HttpRequest, *_: Any) -> HttpResponseBase:  # noqa: ANN4
     """
     wait = seconds_left(request, getattr(request, "axes_credentials", None))
     headers = {"Retry-After": str(wait)}
-    if request.path.startswith("/api/"):
+    if request.path_info.startswith("/api/"):
         return json_error(429, _sentence(wait), CODE, headers)
     return HttpResponse(_sentence(wait), "text/plain; charset=utf-8", 429, headers=headers)
 

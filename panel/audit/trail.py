@@ -96,7 +96,7 @@ def tell_of_floods() -> None:
 
 def _is_worth_it(request: HttpRequest, response: HttpResponseBase) -> bool:
     path = request.path_info
-    if path in QUIET_PATHS or path.startswith(settings.STATIC_URL):
+    if path in QUIET_PATHS or request.path.startswith(settings.STATIC_URL):
         return False
     if request.method in WRITES or response.status_code in REFUSALS:
         return True

@@ -49,6 +49,18 @@ WRONG = {
         {"HOLDFAST_METRICS_TOKEN": SECRET},
         "HOLDFAST_METRICS_TOKEN must be left out or have 32 characters or more",
     ),
+    "a prefix that ends with a slash": (
+        {"HOLDFAST_URL_PREFIX": "/holdfast/"},
+        "HOLDFAST_URL_PREFIX must be left out or be a path as /holdfast",
+    ),
+    "a prefix that is a URL": (
+        {"HOLDFAST_URL_PREFIX": "https://example.com/holdfast"},
+        "HOLDFAST_URL_PREFIX must be left out or be a path as /holdfast",
+    ),
+    "a prefix that the panel's own addresses begin with": (
+        {"HOLDFAST_URL_PREFIX": "/api/holdfast"},
+        "HOLDFAST_URL_PREFIX must not begin with a word that the panel's own addresses begin with",
+    ),
     "a proxy that is no address": (
         {"HOLDFAST_TRUSTED_PROXIES": "10.0.0.1, proxy.example.com"},
         "HOLDFAST_TRUSTED_PROXIES holds 'proxy.example.com'",

@@ -76,6 +76,26 @@ def test_body_is_refused_by_what_it_announces(port: int) -> None:
     assert headers["connection"] == "close"
 
 
+def test_body_is_taken_to_its_end_when_it_is_not_much_too_large(port: int) -> None:
+    # What is still unread when a server closes makes the kernel reset the connection, and then the
+    # answer may be lost: here both sides are done, so the connection ends in order.
+    body = b" " * (2 * LIMIT)
+    head = f"{LOGIN}\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head + body[:LIMIT])
+        # Nothing is answered as long as something is to come.
+        connection.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.settimeout(10)
+        connection.sendall(body[LIMIT:])
+        answer = b""
+        while received := connection.recv(4096):
+            answer += received
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"request_too_large" in answer
+
+
 def test_body_is_refused_while_its_chunks_come(port: int) -> None:
     # No last chunk: the answer comes although the body never ends.
     body = chunked(*[b" " * 1024] * 3)

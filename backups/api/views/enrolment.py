@@ -6,6 +6,7 @@ import ipaddress
 from typing import Any
 
 from django.conf import settings
+from django.urls import get_script_prefix
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.generics import GenericAPIView
@@ -51,7 +52,7 @@ class NodeToken(GenericAPIView[Any]):
         serializer.is_valid(raise_exception=True)
         hours = serializer.validated_data["valid_hours"]
         invitation = enrolment.invite_host(node=node, valid_hours=hours, invited_by=user)
-        panel = settings.HOLDFAST_PANEL_URL or request.build_absolute_uri("/").rstrip("/")
+        panel = settings.HOLDFAST_PANEL_URL or _panel_url(request)
         command = f"manage.py node join --panel {panel} --token -"
         body = {
             "token": invitation.token,
@@ -110,6 +111,11 @@ class NodeSelf(GenericAPIView[Any]):
         node: Any = request.auth
         body = {"node": node, "settings": enrolment.settings_of_node(node)}
         return Response(NodeSelfBody(body).data, headers=UNCACHED)
+
+
+def _panel_url(request: Request) -> str:
+    """Return the panel's address as this request came to it, with the path that it lies below."""
+    return str(request.build_absolute_uri(get_script_prefix())).rstrip("/")
 
 
 def _address(text: str | None) -> str | None:

@@ -44,7 +44,9 @@ def _token(options: Options, write: Write) -> None:
         raise CommandError(error.message) from error
     write(invitation.token)
     if not options["quiet"]:
-        panel = settings.HOLDFAST_PANEL_URL or "https://address.of.this.panel"
+        panel = settings.HOLDFAST_PANEL_URL or (
+            f"https://address.of.this.panel{settings.HOLDFAST_URL_PREFIX}"
+        )
         write(
             f"\nThis lets one host join as {node.name}, once, until "
             f"{invitation.expires_at:%Y-%m-%d %H:%M} UTC; earlier tokens of the node ended.\n"
