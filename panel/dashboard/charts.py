@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 320.0, 96.0
-# Bars keep this part of their column.
-_FILLED = 0.72
+# Bars keep this part of their column, and a few columns do not fill the width.
+_FILLED, _FEWEST = 0.72, 6
+# Lines keep off the edges, where half of a dot would be cut off.
+_INSET = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def stacked_bars(columns: Sequence[Column]) -> tuple[Bar, ...]:
     highest = max((sum(amount for _, amount in column.parts) for column in columns), default=0)
     if highest <= 0:
         return ()
-    step = WIDTH / len(columns)
+    step = WIDTH / max(_FEWEST, len(columns))
     bars: list[Bar] = []
     for index, column in enumerate(columns):
         ground = HEIGHT
@@ -82,14 +84,14 @@ def line(values: Sequence[float | None]) -> tuple[tuple[str, ...], tuple[Bar, ..
     highest = max((value for value in values if value is not None), default=0)
     if highest <= 0:
         return (), ()
-    step = WIDTH / max(1, len(values) - 1)
+    step = (WIDTH - 2 * _INSET) / max(1, len(values) - 1)
     runs: list[list[tuple[float, float]]] = [[]]
     for index, value in enumerate(values):
         if value is None:
             runs.append([])
         else:
             y = HEIGHT - value / highest * (HEIGHT - 4) - 2
-            runs[-1].append((_r(index * step), _r(y)))
+            runs[-1].append((_r(_INSET + index * step), _r(y)))
     lines = tuple(" ".join(f"{x:g},{y:g}" for x, y in run) for run in runs if len(run) > 1)
     alone = [run[0] for run in runs if len(run) == 1]
     return lines, tuple(Bar(_r(x - 2), _r(y - 2), 4, 4, "line", "") for x, y in alone)

@@ -108,6 +108,8 @@ class Cluster:
         argv += ["--app-dir", str(PROJECT), "--host", broker.HOST, "--port", str(self.port)]
         # The panel does both itself: see panel/proxies.py and panel/requests.py.
         argv += ["--no-proxy-headers", "--no-access-log"]
+        # Open pages are streams without an end; nobody waits for those.
+        argv += ["--timeout-graceful-shutdown", "3"]
         self._supervisor.launch("panel", argv, environment=self._environment())
         self._wait("panel", self.client.alive)
 

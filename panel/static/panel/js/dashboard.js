@@ -95,7 +95,7 @@ async function loadOverview() {
   try {
     const page = new DOMParser().parseFromString(await part(withQuery(settings.overview)), "text/html");
     for (const fresh of page.querySelectorAll("[data-part]")) {
-      replacePart(overview.querySelector(`[data-part="${fresh.dataset.part}"]`), fresh);
+      replacePart(document.querySelector(`[data-part="${fresh.dataset.part}"]`), fresh);
     }
     notice("overview", null);
     refreshTimes();

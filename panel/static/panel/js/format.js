@@ -1,8 +1,8 @@
 /** Figures as people read them. */
 
-const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const UNITS = ["bytes", "KB", "MB", "GB", "TB", "PB"];
 
-/** A size, as 1.4 GiB. */
+/** A size in units of 1024, spelled as the server spells them: 1.4 GB. */
 export function bytes(number) {
   let value = number;
   let unit = 0;
