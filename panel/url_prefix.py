@@ -20,7 +20,10 @@ _USABLE = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9_-]*)+")
 # What the panel's own addresses begin with. Nobody could tell /api/v1/… with the prefix /api from
 # one whose prefix a proxy has taken off.
 OWN_WORDS = frozenset(
-    {"admin", "api", "api-auth", "docs", "health", "metrics", "sign-in", "sites", "static"}
+    {
+        *("admin", "api", "api-auth", "docs", "health", "metrics"),
+        *("sign-in", "sign-out", "sites", "static"),
+    }
 )
 
 

@@ -40,8 +40,9 @@ class Page:
         return there._replace(scheme="", netloc="").geturl()
 
     def addresses(self) -> set[str]:
-        """The paths that the page's links, forms, scripts and styles name."""
-        found = re.findall(r'(?:href|src|action)="([^"#]+)"', self.text)
+        """The paths that the page's links, forms, scripts and styles name, and its data."""
+        found = re.findall(r'\s(?:href|src|action)="([^"#]+)"', self.text)
+        found += re.findall(r'data-[a-z-]+="(/[^"]*)"', self.text)
         return {
             urljoin(urlsplit(self.url).path, address.replace("&amp;", "&")) for address in found
         }

@@ -20,9 +20,9 @@ def test_program_gets_name_version_and_links(accept: str, client: APIClient) -> 
     assert body["links"]["docs"] == "http://testserver/docs"
 
 
-def test_browser_is_sent_to_the_admin(client: APIClient) -> None:
+def test_browser_is_sent_to_the_dashboard(client: APIClient) -> None:
     answer = client.get("/", headers=BROWSER)
-    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/backup-maintenance/")
 
 
 def test_every_link_of_the_front_door_leads_somewhere(client: APIClient, db: None) -> None:

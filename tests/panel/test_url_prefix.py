@@ -94,7 +94,7 @@ def test_links_lead_below_the_prefix(path: str, with_prefix: Any) -> None:
 @pytest.mark.parametrize("path", ["/holdfast/", "/"])
 def test_browser_stays_below_the_prefix(path: str, with_prefix: Any) -> None:
     status, headers, _ = _get(path, accept="text/html")
-    assert (status, headers["Location"]) == (302, "/holdfast/admin/")
+    assert (status, headers["Location"]) == (302, "/holdfast/admin/backup-maintenance/")
 
 
 @pytest.mark.parametrize("path", ["/holdfast/api/v1/none", "/api/v1/none"])
