@@ -58,3 +58,11 @@ def storages_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     from workers.engine import endpoints
 
     monkeypatch.setitem(endpoints._policy, "local", True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_cached() -> None:
+    """Forget what earlier tests left: throttles count by address, and tests share one."""
+    from django.core.cache import cache
+
+    cache.clear()

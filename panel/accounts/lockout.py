@@ -14,7 +14,8 @@ from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.db.models import Max
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.shortcuts import render
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from rest_framework.exceptions import APIException
@@ -124,7 +125,9 @@ def locked_out(request: HttpRequest, *_: Any) -> HttpResponseBase:  # noqa: ANN4
     headers = {"Retry-After": str(wait)}
     if request.path_info.startswith("/api/"):
         return json_error(429, _sentence(wait), CODE, headers)
-    return HttpResponse(_sentence(wait), "text/plain; charset=utf-8", 429, headers=headers)
+    page = render(request, "panel/locked_out.html", {"sentence": _sentence(wait)}, status=429)
+    page["Retry-After"] = str(wait)
+    return page
 
 
 def _sentence(wait: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from panel.accounts.models import User
@@ -15,12 +14,6 @@ PASSWORD = "correct-horse-battery-staple"
 def quick_passwords(settings: pytest.FixtureRequest) -> None:
     """Hash passwords cheaply; a module that tests hashing has a fixture of this name of its own."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
-def nothing_counted() -> None:
-    """Forget how many requests were made: throttles count by address, and tests share one."""
-    cache.clear()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from panel.accounts.models import User
 from tests.panel.conftest import PASSWORD
 
 LIMIT = 5
-API, FORM, ADMIN = "/api/auth/login", "/api-auth/login/", "/admin/login/"
+API, FORM, ADMIN, PAGE = "/api/auth/login", "/api-auth/login/", "/admin/login/", "/sign-in/"
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def fail(door: str = API, name: str = "ada@example.com", times: int = LIMIT, **m
     return answers[-1]
 
 
-@pytest.mark.parametrize("door", [API, FORM, ADMIN])
+@pytest.mark.parametrize("door", [API, FORM, ADMIN, PAGE])
 def test_locked_out_at_every_door_when_failed_too_often_at_one(door: str, named: User) -> None:
     assert fail(door, times=LIMIT - 1).status_code in (200, 401)
     assert fail(door, times=1).status_code == 429
-    for other in (API, FORM, ADMIN):
+    for other in (API, FORM, ADMIN, PAGE):
         answer = attempt(other, "ada@example.com", PASSWORD)
         assert answer.status_code == 429, other
         assert 1 <= int(answer["Retry-After"]) <= 15 * 60 + 1
@@ -50,7 +50,8 @@ def test_locked_out_at_every_door_when_failed_too_often_at_one(door: str, named:
             assert answer.json().keys() == {"detail", "code", "request_id"}
             assert answer.json()["code"] == "too_many_attempts"
         else:
-            assert answer["Content-Type"].startswith("text/plain")
+            assert answer["Content-Type"].startswith("text/html")
+            assert "Too many" in answer.content.decode()
 
 
 def test_another_address_and_another_user_get_in_when_one_is_locked_out(named: User) -> None:
@@ -96,7 +97,7 @@ def test_no_hash_is_made_when_locked_out(named: User, monkeypatch: pytest.Monkey
     assert hashed == []
 
 
-@pytest.mark.parametrize("door", [API, FORM, ADMIN])
+@pytest.mark.parametrize("door", [API, FORM, ADMIN, PAGE])
 def test_nothing_that_was_typed_is_kept_or_logged(
     door: str, named: User, caplog: pytest.LogCaptureFixture
 ) -> None:

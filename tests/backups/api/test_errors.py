@@ -313,7 +313,7 @@ def test_dashboards_json_routes_are_never_html(anonymous: APIClient, client_of: 
 
 
 def test_page_of_the_admin_stays_a_page(anonymous: APIClient) -> None:
-    assert anonymous.get("/admin/backup-maintenance/")["Location"].startswith("/admin/login/")
+    assert anonymous.get("/admin/backup-maintenance/")["Location"].startswith("/sign-in/")
     assert anonymous.get("/nothing")["Content-Type"].startswith("text/html")
 
 

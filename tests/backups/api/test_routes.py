@@ -27,8 +27,8 @@ PUBLIC = {
 }
 # Hosts have credentials of their own.
 SCHEMES = {"/api/v1/nodes/self": "Node"}
-# Django's own: their pages send a browser to sign in.
-NOT_OURS = ("/admin/", "/api-auth/")
+# Pages, ours and Django's own: they send a browser to sign in.
+PAGES = ("/admin/", "/api-auth/", "/sign-in/", "/sign-out/", "/sites/")
 VALUES = {"int": "1", "uuid": "12345678-1234-1234-1234-123456789abc", "str": "x"}
 
 
@@ -36,9 +36,9 @@ def _routes(patterns: Any, prefix: str = "/") -> Iterator[tuple[str, Any]]:
     for pattern in patterns:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            if not route.startswith(NOT_OURS):
+            if not route.startswith(PAGES):
                 yield from _routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern):
+        elif isinstance(pattern, URLPattern) and not route.startswith(PAGES):
             yield route, pattern.callback
 
 
