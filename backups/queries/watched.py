@@ -8,14 +8,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, Value, When, Window
+from django.db.models import (
+    Case,
+    Count,
+    OuterRef,
+    Prefetch,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+    Window,
+)
 
-from backups.models import Job, Site
+from backups.models import Job, Site, Stage
 from backups.queries.status import backup_status, job_status
 from backups.queries.visibility import jobs_visible_to
 from backups.roles import Person, Role
 from backups.states import ACTIVE, JobState
 
+# What a status object is made of; what else these rows hold may be long, or secret.
+_OF_SITE = ("name", "node__name")
+_OF_JOB = (
+    *("site__name", "node__name", "state", "reset_at", "stages_done", "progress", "worker"),
+    *("warnings", "error_message", "error_hint", "started_at", "finished_at"),
+)
+_OF_STAGE = (
+    *("job", "name", "position", "state", "started_at", "finished_at"),
+    *("bytes_processed", "bytes_total", "detail"),
+)
 # A page shows no more bars than these; the total says how many there are.
 JOBS_SHOWN = 50
 
@@ -49,7 +69,7 @@ def watched_statuses(keys: Collection[Watched]) -> dict[Watched, dict[str, Any]]
     """
     site_ids = [key for key in keys if isinstance(key, int)]
     newest = Job.objects.filter(site=OuterRef("pk")).order_by("-queued_at", "-pk")
-    sites = Site.objects.filter(pk__in=site_ids).select_related("node").defer("db_password")
+    sites = Site.objects.filter(pk__in=site_ids).select_related("node").only(*_OF_SITE)
     with_newest = list(sites.annotate(newest=Subquery(newest.values("pk")[:1])))
     lists = _running({key for key in keys if isinstance(key, Running)})
     job_ids = {key for key in keys if isinstance(key, uuid.UUID)}
@@ -68,8 +88,9 @@ def watched_statuses(keys: Collection[Watched]) -> dict[Watched, dict[str, Any]]
 
 
 def _jobs(wanted: Iterable[uuid.UUID]) -> dict[uuid.UUID, Job]:
-    jobs = Job.objects.select_related("node", "site").defer("site__db_password")
-    return jobs.prefetch_related("stages").in_bulk(list(wanted))
+    jobs = Job.objects.select_related("node", "site").only(*_OF_JOB)
+    stages = Prefetch("stages", Stage.objects.only(*_OF_STAGE))
+    return jobs.prefetch_related(stages).in_bulk(list(wanted))
 
 
 def _running(keys: set[Running]) -> dict[Running, tuple[list[uuid.UUID], int]]:

@@ -1,7 +1,7 @@
 """Who may open a stream, and for how long: a stream's URL carries a ticket or an access token.
 
     right = stream_right(credential)      # once, when the stream is opened
-    while may_still_stream(right): ...    # from time to time, one query each
+    still_streaming(rights)               # from time to time, for all that are open at once
 
 A stream lives on when the access token that opened it expires, since a browser cannot put a new
 one into an open stream; it ends when the sign-in does.
@@ -10,9 +10,9 @@ one into an open stream; it ends when the sign-in does.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db.models import Q
 from rest_framework.exceptions import AuthenticationFailed
 
 from panel.accounts import sign_ins, tokens
@@ -51,17 +51,27 @@ def user_of_stream(credential: str) -> User:
 
 
 def may_still_stream(right: StreamRight) -> bool:
-    """Return whether an open stream may go on: one query.
+    """Return whether an open stream may go on.
 
     It may not when the sign-in has ended, or the user was deactivated, deleted, or has another
     password. What the user may see is another question, for `queries`.
     """
-    users = User.objects.filter(pk=right.user.pk, is_active=True)
-    if right.sign_in_id is not None:
-        going = SignIn.objects.filter(pk=right.sign_in_id, ended_at=None)
-        users = users.filter(Q(pk__in=going.values("user")))
-    user = users.first()
-    return user is not None and user.get_session_auth_hash() == right.password_mark
+    return right in still_streaming({right})
+
+
+def still_streaming(rights: Collection[StreamRight]) -> dict[StreamRight, User]:
+    """Return those that hold on, each with its user as they are now: two queries for them all."""
+    users = User.objects.filter(is_active=True).in_bulk({right.user.pk for right in rights})
+    marks = {pk: user.get_session_auth_hash() for pk, user in users.items()}
+    named = {right.sign_in_id for right in rights if right.sign_in_id is not None}
+    rows = SignIn.objects.filter(pk__in=named, ended_at=None).values_list("pk", "user")
+    going = set(rows if named else ())
+    return {
+        right: users[right.user.pk]
+        for right in rights
+        if marks.get(right.user.pk) == right.password_mark
+        and (right.sign_in_id is None or (right.sign_in_id, right.user.pk) in going)
+    }
 
 
 def _taken(ticket: StreamTicket | None) -> tuple[User, uuid.UUID | None]:

@@ -1,49 +1,36 @@
-"""One look at the database a second for all who watch, however many they are.
+"""One look at the database for all who watch, however many they are.
 
-A feed belongs to the event loop of its process. Whoever watches a site or a job gets a channel;
-while there is any, one thread asks for all of them together and wakes only those whose status has
-changed.
+A feed belongs to the event loop of its process. Whoever watches something gets a seat; while there
+is any, one thread asks for all that is watched together and wakes only those whose status has
+changed, and another one asks, more rarely, which of the viewers may still watch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
+import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections
-from rest_framework.utils.encoders import JSONEncoder
 
-from backups.api.serializers.jobs import StatusBody
-from backups.queries.watched import Watched, watched_statuses
+from backups.queries.watched import Watched
+from panel.dashboard.rights import CHECK_SECONDS, Viewer, still_allowed
+from panel.dashboard.snapshots import Snapshot, take_snapshots
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-POLL_SECONDS = 1.0
-# It changes as time goes by, which is no news.
-_NO_NEWS = frozenset({"eta_seconds"})
-_ENDED = frozenset({"completed", "failed", "stopped"})
+POLL_SECONDS = 0.5
 
 # The database is asked here alone, so that a slow one holds up no request and no event loop.
 _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="feed")
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A status object as it goes out, the id of what it says, and whether anything can follow."""
-
-    event_id: str
-    data: str
-    is_last: bool
 
 
 @dataclass(slots=True)
@@ -58,50 +45,77 @@ class Channel:
         """Take what the database says now, and wake the viewers if it is something new."""
         before, self.snapshot = self.snapshot, snapshot
         if before is None or snapshot is None or before.event_id != snapshot.event_id:
-            self.changed.set()
-            self.changed = asyncio.Event()
+            self.wake()
+
+    def wake(self) -> None:
+        """Let all viewers look again."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """The place of one stream. `is_lost` is set, and the stream woken, when its right is gone."""
+
+    viewer: Viewer
+    channel: Channel
+    is_lost: bool = False
 
 
 class Feed:
-    """The channels of one event loop."""
+    """The channels of one event loop, and who sits there."""
 
     def __init__(self) -> None:
         self._channels: dict[Watched, Channel] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._seats: set[Seat] = set()
+        self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
-    async def watch(self, key: Watched) -> AsyncIterator[Channel]:
-        """Yield the channel of what is watched, with what is known of it by now."""
-        channel = self._channels.get(key)
-        if channel is None:
-            snapshots = await in_thread(take_snapshots, [key])
-            # Somebody else may have come meanwhile.
-            channel = self._channels.setdefault(key, Channel(snapshots.get(key)))
+    async def watch(
+        self, key: Watched, viewer: Viewer, now: Snapshot | None
+    ) -> AsyncIterator[Seat]:
+        """Yield a seat; `now` is what was known of `key` a moment ago."""
+        channel = self._channels.setdefault(key, Channel(now))
+        seat = Seat(viewer, channel)
         channel.viewers += 1
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+        self._seats.add(seat)
+        if all(task.done() for task in self._tasks):
+            looks = ((POLL_SECONDS, self._look), (CHECK_SECONDS, self._check))
+            self._tasks = [asyncio.create_task(self._repeat(*look)) for look in looks]
         try:
-            yield channel
+            yield seat
         finally:
+            self._seats.discard(seat)
             channel.viewers -= 1
             if not channel.viewers and self._channels.get(key) is channel:
                 del self._channels[key]
 
-    async def _run(self) -> None:
-        while self._channels:
-            await asyncio.sleep(POLL_SECONDS)
-            await self._look()
+    async def _repeat(self, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
+        took = 0.0
+        while self._seats:
+            # At regular times; a database that is slow has a rest as long as its work.
+            await asyncio.sleep(max(seconds - took, took))
+            began = time.monotonic()
+            try:
+                await look()
+            except (DatabaseError, InterfaceError) as error:
+                # Who watches goes on seeing the last that was known.
+                logger.warning("streams cannot be brought up to date: %s", type(error).__name__)
+            took = time.monotonic() - began
 
     async def _look(self) -> None:
         channels = dict(self._channels)
-        try:
-            snapshots = await in_thread(take_snapshots, list(channels))
-        except (DatabaseError, InterfaceError) as error:
-            # Who watches goes on seeing the last that was known.
-            logger.warning("streams cannot be brought up to date: %s", type(error).__name__)
-            return
+        snapshots = await in_thread(take_snapshots, list(channels))
         for key, channel in channels.items():
             channel.publish(snapshots.get(key))
+
+    async def _check(self) -> None:
+        seats = list(self._seats)
+        allowed = await in_thread(still_allowed, {seat.viewer for seat in seats})
+        for seat in seats:
+            if seat.viewer not in allowed:
+                seat.is_lost = True
+                seat.channel.wake()
 
 
 _feeds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Feed] = weakref.WeakKeyDictionary()
@@ -123,30 +137,3 @@ def _run(work: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN40
         return work(*arguments)
     finally:
         close_old_connections()
-
-
-def take_snapshots(keys: Collection[Watched]) -> dict[Watched, Snapshot]:
-    """Return what each key shows now; what does not exist is left out."""
-    return {key: _snapshot(status) for key, status in watched_statuses(keys).items()}
-
-
-def _snapshot(shown: dict[str, Any]) -> Snapshot:
-    if "jobs" in shown:
-        # A list of jobs has no end: others begin.
-        bodies = [dict(StatusBody(status).data) for status in shown["jobs"]]
-        news: Any = [shown["total"], [_news(body) for body in bodies]]
-        return Snapshot(_digest(news), _json({**shown, "jobs": bodies}), is_last=False)
-    body = dict(StatusBody(shown).data)
-    return Snapshot(_digest(_news(body)), _json(body), shown["status"] in _ENDED)
-
-
-def _news(body: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name not in _NO_NEWS}
-
-
-def _digest(news: Any) -> str:  # noqa: ANN401
-    return hashlib.sha256(_json(news).encode()).hexdigest()[:24]
-
-
-def _json(value: Any) -> str:  # noqa: ANN401
-    return json.dumps(value, cls=JSONEncoder, ensure_ascii=False, separators=(",", ":"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -18,14 +17,14 @@ from rest_framework.views import APIView
 
 from backups.connections import let_go
 from backups.queries.watched import Watched
-from panel.dashboard.feed import Snapshot, feed, in_thread, take_snapshots
-from panel.dashboard.rights import CHECK_SECONDS, Viewer, may_go_on
+from panel.dashboard.feed import feed
+from panel.dashboard.rights import Viewer
+from panel.dashboard.snapshots import Snapshot, event_of, take_snapshots
 
-RETRY_MILLISECONDS = 3000
 # Proxies close what is silent for a minute.
 KEEP_ALIVE_SECONDS = 15.0
 MEDIA_TYPE = "text/event-stream"
-KEEP_ALIVE = ": still here\n\n"
+KEEP_ALIVE = b": still here\n\n"
 LOST = {"detail": "You may not watch this any more; sign in again.", "code": "not_authenticated"}
 GONE = {"detail": "What you watch was removed.", "code": "not_found"}
 
@@ -67,12 +66,16 @@ class SendsEvents(APIView):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one viewer watches, how often it wants to hear, and what it heard last."""
+    """What one viewer watches, how often it wants to hear, and what it heard last.
+
+    `now` is what there was to see when it came.
+    """
 
     key: Watched
     viewer: Viewer
     interval: int
     last_event_id: str
+    now: Snapshot | None
 
 
 def stream_of(request: Request, key: Watched, viewer: Viewer) -> HttpResponseBase:
@@ -83,7 +86,7 @@ def stream_of(request: Request, key: Watched, viewer: Viewer) -> HttpResponseBas
     now = take_snapshots([key]).get(key)
     if now is not None and now.is_last and now.event_id == last_event_id:
         return HttpResponse(status=204)
-    wish = Wish(key, viewer, query.validated_data["interval"], last_event_id)
+    wish = Wish(key, viewer, query.validated_data["interval"], last_event_id, now)
     let_go()
     response = StreamingHttpResponse(_events(wish), content_type=MEDIA_TYPE)
     response["Cache-Control"] = "no-store"
@@ -92,20 +95,17 @@ def stream_of(request: Request, key: Watched, viewer: Viewer) -> HttpResponseBas
     return response
 
 
-async def _events(wish: Wish) -> AsyncIterator[str]:
-    async with feed().watch(wish.key) as channel:
+async def _events(wish: Wish) -> AsyncIterator[bytes]:
+    async with feed().watch(wish.key, wish.viewer, wish.now) as seat:
         pace = _Pace(wish.interval)
         seen = wish.last_event_id
         while True:
-            if not await pace.still_allowed(wish.viewer):
-                yield _event("end", LOST)
-                return
-            snapshot, changed = channel.snapshot, channel.changed
-            if snapshot is None:
-                yield _event("end", GONE)
+            snapshot, changed = seat.channel.snapshot, seat.channel.changed
+            if seat.is_lost or snapshot is None:
+                yield event_of("end", LOST if seat.is_lost else GONE)
                 return
             if snapshot.event_id != seen or pace.is_due():
-                yield _status(snapshot)
+                yield snapshot.event
                 seen = snapshot.event_id
                 pace.sent()
                 if snapshot.is_last:
@@ -117,11 +117,11 @@ async def _events(wish: Wish) -> AsyncIterator[str]:
 
 
 class _Pace:
-    """When a viewer is to hear again, and when its right is to be looked at again."""
+    """When a viewer is to hear again."""
 
     def __init__(self, interval: int) -> None:
         self._interval = interval
-        self._sent_at = self._spoke_at = self._checked_at = time.monotonic()
+        self._sent_at = self._spoke_at = time.monotonic()
 
     def is_due(self) -> bool:
         return time.monotonic() - self._sent_at >= self._interval
@@ -136,19 +136,8 @@ class _Pace:
         self._spoke_at = time.monotonic()
 
     def next_in(self) -> float:
-        now = time.monotonic()
-        times = (
-            self._sent_at + self._interval,
-            self._spoke_at + KEEP_ALIVE_SECONDS,
-            self._checked_at + CHECK_SECONDS,
-        )
-        return max(0.01, min(times) - now)
-
-    async def still_allowed(self, viewer: Viewer) -> bool:
-        if time.monotonic() - self._checked_at < CHECK_SECONDS:
-            return True
-        self._checked_at = time.monotonic()
-        return await in_thread(may_go_on, viewer)
+        due = min(self._sent_at + self._interval, self._spoke_at + KEEP_ALIVE_SECONDS)
+        return max(0.01, due - time.monotonic())
 
 
 async def _wait(changed: asyncio.Event, seconds: float) -> None:
@@ -156,11 +145,3 @@ async def _wait(changed: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(changed.wait(), seconds)
     except TimeoutError:
         return
-
-
-def _status(snapshot: Snapshot) -> str:
-    return f"retry: {RETRY_MILLISECONDS}\nid: {snapshot.event_id}\ndata: {snapshot.data}\n\n"
-
-
-def _event(name: str, data: dict[str, str]) -> str:
-    return f"event: {name}\nretry: {RETRY_MILLISECONDS}\ndata: {json.dumps(data)}\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from backups.actions import followups
 from backups.models import Node, Site, Storage
@@ -16,6 +17,7 @@ from backups.queries import (
     sites_visible_to,
     storages_visible_to,
 )
+from backups.queries.visibility import seen_among
 from panel.accounts.models import User
 from tests.backups.conftest import ended_job
 
@@ -43,6 +45,26 @@ def test_each_role_sees_what_the_contract_gives_it(
         assert {backup.site_id for backup in backups_visible_to(user)} == ids, name
     nodes = {name: nodes_visible_to(user).count() for name, user in people.items()}
     assert nodes == {"super": 2, "node": 1, "site": 0, "stranger": 0}
+
+
+def test_many_are_asked_about_at_once_with_the_same_answer(
+    people: dict[str, User],
+    node_admin: User,
+    site: Site,
+    other_site: Site,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    other_site.admins.add(node_admin)
+    # Of no effect: a site admin has no nodes.
+    site.node.admins.add(people["stranger"])
+    people["gone"] = User.objects.create_superuser("gone@example.com")
+    people["gone"].is_active = False
+    asked = {(user, pk) for user in people.values() for pk in (site.pk, other_site.pk, 10**9)}
+    with django_assert_num_queries(3):
+        seen = seen_among(asked)
+    each = {(user, pk) for user, pk in asked if sites_visible_to(user).filter(pk=pk).exists()}
+    assert seen == {(user.pk, pk) for user, pk in each}
+    assert len(seen) == 5
 
 
 def test_nobody_sees_anything_when_disabled(people: dict[str, User], storage: Storage) -> None:

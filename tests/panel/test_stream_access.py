@@ -15,7 +15,12 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from panel.accounts import sign_ins, tokens
 from panel.accounts.models import EndOfSignIn, SignIn, StreamTicket, User
-from panel.accounts.stream_access import may_still_stream, stream_right, user_of_stream
+from panel.accounts.stream_access import (
+    may_still_stream,
+    still_streaming,
+    stream_right,
+    user_of_stream,
+)
 
 
 def ticket_of(user: User) -> str:
@@ -115,10 +120,12 @@ def test_open_stream_ends_when(event: str, by: str, user: User) -> None:
     assert may_still_stream(right) is session_knows_no_sign_in
 
 
-def test_recheck_costs_one_query(user: User, django_assert_num_queries: Any) -> None:
-    right = stream_right(ticket_of(user))
-    with django_assert_num_queries(1):
-        assert may_still_stream(right)
+def test_recheck_of_many_costs_two_queries(user: User, django_assert_num_queries: Any) -> None:
+    rights = {stream_right(ticket_of(user)) for _ in range(20)}
+    with django_assert_num_queries(2):
+        assert still_streaming(rights) == dict.fromkeys(rights, user)
+    END["the sign-in ended"](user)
+    assert still_streaming(rights) == {}
 
 
 @pytest.mark.django_db(transaction=True)

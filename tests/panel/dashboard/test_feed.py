@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
+from django.db import OperationalError
+from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries
+from rest_framework.renderers import JSONRenderer
 
 from backups.actions import jobs
-from backups.models import Node, Site, Storage
+from backups.api.serializers.jobs import StatusBody
+from backups.models import Job, Node, Site, Storage
 from backups.queries.watched import watched_statuses
+from panel.accounts.models import User
+from panel.accounts.stream_access import StreamRight
 from panel.dashboard import feed as feeds
-from panel.dashboard.feed import Snapshot
+from panel.dashboard.rights import Viewer
+from panel.dashboard.snapshots import Snapshot, made, take_snapshots
 
 SITES = 30
 
@@ -46,6 +54,14 @@ def test_what_does_not_exist_is_left_out(sites: list[Site]) -> None:
     assert watched_statuses([sites[0].pk, 10**9]).keys() == {sites[0].pk}
 
 
+def _viewer(number: int) -> Viewer:
+    return Viewer(StreamRight(User(pk=number), None, ""), number)
+
+
+def _snapshot(text: str) -> Snapshot:
+    return made(text, "{}", is_last=False)
+
+
 def test_database_is_asked_once_a_round_however_many_watch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -54,22 +70,87 @@ def test_database_is_asked_once_a_round_however_many_watch(
 
     def counted(keys: list[Any]) -> dict[Any, Snapshot]:
         asked.append(sorted(keys))
-        return {key: Snapshot(f"{len(asked)}", "{}", is_last=False) for key in keys}
+        return {key: _snapshot(f"{len(asked)}") for key in keys}
 
-    async def watch(feed: feeds.Feed, key: int) -> str:
-        async with feed.watch(key) as channel:
-            await asyncio.wait_for(channel.changed.wait(), 10)
-            assert channel.snapshot is not None
-            return channel.snapshot.event_id
+    async def watch(feed: feeds.Feed, number: int) -> Snapshot | None:
+        async with feed.watch(number % 2, _viewer(number), _snapshot("")) as seat:
+            await asyncio.wait_for(seat.channel.changed.wait(), 10)
+            return seat.channel.snapshot
 
-    async def watch_all() -> list[str]:
+    async def watch_all() -> list[Snapshot | None]:
         feed = feeds.Feed()
-        return await asyncio.gather(*(watch(feed, n % 2) for n in range(viewers)))
+        return await asyncio.gather(*(watch(feed, number) for number in range(viewers)))
 
     monkeypatch.setattr(feeds, "take_snapshots", counted)
-    monkeypatch.setattr(feeds, "POLL_SECONDS", 0.3)
-    told = asyncio.run(watch_all())
-    assert len(told) == viewers
-    # Each opening may look once; then there is one look, for both keys together.
-    assert asked[-1] == [0, 1]
-    assert asked.count([0, 1]) == 1
+    monkeypatch.setattr(feeds, "POLL_SECONDS", 0.1)
+    assert asyncio.run(watch_all()) == [_snapshot("1")] * viewers
+    assert asked == [[0, 1]]
+
+
+def test_who_lost_the_right_is_woken_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look for all viewers, of whom two sit before the same thing."""
+    asked: list[set[Viewer]] = []
+
+    def checked(viewers: set[Viewer]) -> set[Viewer]:
+        asked.append(viewers)
+        return viewers - {_viewer(1)}
+
+    async def watch(feed: feeds.Feed, number: int) -> bool:
+        async with feed.watch(7, _viewer(number), _snapshot("")) as seat:
+            await asyncio.wait_for(seat.channel.changed.wait(), 10)
+            return seat.is_lost
+
+    async def watch_all() -> list[bool]:
+        feed = feeds.Feed()
+        return await asyncio.gather(*(watch(feed, number) for number in range(3)))
+
+    monkeypatch.setattr(feeds, "take_snapshots", lambda keys: dict.fromkeys(keys, _snapshot("")))
+    monkeypatch.setattr(feeds, "still_allowed", checked)
+    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0.1)
+    assert asyncio.run(watch_all()) == [False, True, False]
+    assert asked == [{_viewer(number) for number in range(3)}]
+
+
+def test_last_that_was_known_is_shown_while_the_database_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter([OperationalError("gone away"), OperationalError("gone away"), "back"])
+
+    def take(keys: list[Any]) -> dict[Any, Snapshot]:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict.fromkeys(keys, _snapshot(answer))
+
+    async def watch() -> Snapshot | None:
+        async with feeds.Feed().watch(7, _viewer(1), _snapshot("")) as seat:
+            await asyncio.wait_for(seat.channel.changed.wait(), 10)
+            return seat.channel.snapshot
+
+    monkeypatch.setattr(feeds, "take_snapshots", take)
+    monkeypatch.setattr(feeds, "POLL_SECONDS", 0.05)
+    assert asyncio.run(watch()) == _snapshot("back")
+
+
+def test_what_is_sent_is_what_the_api_would_say(sites: list[Site]) -> None:
+    """Its text is made without the serializer, which takes far longer."""
+    job = jobs.start_backup(site=sites[0])
+    Job.objects.filter(pk=job.pk).update(
+        state="failed", started_at=Now(), finished_at=Now(), progress=40, error_message="Full – ü"
+    )
+    statuses = watched_statuses([sites[0].pk, sites[1].pk, job.pk])
+    for key, snapshot in take_snapshots(statuses.keys()).items():
+        assert json.loads(snapshot.data) == json.loads(
+            JSONRenderer().render(StatusBody(statuses[key]).data)
+        )
+        assert snapshot.event.decode().splitlines()[2] == f"data: {snapshot.data}"
+
+
+def test_time_left_is_no_news(sites: list[Site]) -> None:
+    job = jobs.start_backup(site=sites[0])
+    Job.objects.filter(pk=job.pk).update(state="running", started_at=Now(), progress=1)
+    before = take_snapshots([job.pk])[job.pk]
+    after = before
+    while after.data == before.data:
+        after = take_snapshots([job.pk])[job.pk]
+    assert after.event_id == before.event_id
