@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from backups import registry
 from backups.actions import control, operations
 from backups.admin.asking import confirmation, do_each, is_confirmed
-from backups.admin.base import ReadOnlyAdmin, ReadOnlyInline, VisibleNodes
+from backups.admin.base import THOSE_WITH_NODES, ReadOnlyAdmin, ReadOnlyInline, VisibleNodes
 from backups.admin.long_lists import OfSitesAdmin, PartsOfJobsAdmin, Triggers
 from backups.models import Backup, Job, JobEvent, Stage, Worker
 from backups.queries import (
@@ -206,6 +206,7 @@ class BackupAdmin(OfSitesAdmin):
 class WorkerAdmin(ReadOnlyAdmin):
     """See the module."""
 
+    readers = THOSE_WITH_NODES
     list_display = ("name", "node", "hostname", "process_id", "concurrency", "last_seen_at")
     list_filter = (("node", VisibleNodes),)
     search_fields = ("name", "hostname")

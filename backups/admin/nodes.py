@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from backups.actions import nodes
 from backups.admin.asking import confirmation, do_each, is_confirmed
 from backups.admin.base import (
+    THOSE_WITH_NODES,
     DomainAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
@@ -53,6 +54,8 @@ class WorkerInline(ReadOnlyInline):
 class NodeAdmin(DomainAdmin):
     """See the module."""
 
+    readers = changers = THOSE_WITH_NODES
+    goes_along = "a node with sites or jobs stays"
     list_display = ("name", "label", "is_online", "is_enabled", "draining", "slots", "active",
                     "queued", "disk_free", "load_average", "last_seen_at")  # fmt: skip
     list_filter = ("is_enabled", "is_draining")
@@ -81,14 +84,6 @@ class NodeAdmin(DomainAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ANN401
         """Return what nobody edits, or this user may not."""
         return self.readonly_fields + (() if _is_super(request) else FOR_SUPER_ADMINS)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may add hosts to the cluster."""
-        return _is_super(request) and super().has_add_permission(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
-        """Return whether the user may remove hosts from the cluster."""
-        return _is_super(request) and super().has_delete_permission(request, obj)
 
     @admin.display(boolean=True, description="online")
     def is_online(self, node: Any) -> bool:  # noqa: ANN401
@@ -182,6 +177,7 @@ class NodeAdmin(DomainAdmin):
 class EnrolmentTokenAdmin(ReadOnlyAdmin):
     """Who may join, or has joined, a host as a node. The tokens themselves are stored nowhere."""
 
+    readers = THOSE_WITH_NODES
     list_display = ("node", "created_by", "created_at", "expires_at", "used_at", "used_from")
     list_filter = (("node", VisibleNodes),)
     search_fields = ("node__name",)

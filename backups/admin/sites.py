@@ -10,7 +10,14 @@ from django.db.models import ForeignKey, QuerySet
 from django.http import HttpRequest
 
 from backups.actions import jobs, sites
-from backups.admin.base import DomainAdmin, VisibleNodes, adopt, changed_values
+from backups.admin.base import (
+    EVERYBODY,
+    THOSE_WITH_NODES,
+    DomainAdmin,
+    VisibleNodes,
+    adopt,
+    changed_values,
+)
 from backups.errors import DomainError, InvalidFieldError
 from backups.models import Site
 from backups.queries import (
@@ -73,6 +80,9 @@ class SiteForm(_ModelForm):
 class SiteAdmin(DomainAdmin):
     """See the module."""
 
+    changers = EVERYBODY
+    adders = deleters = THOSE_WITH_NODES
+    goes_along = "its jobs and their logs; its files and its database stay where they are"
     form = SiteForm
     list_display = ("name", "node", "status", "last_backup", "backup_count", "storage", "wp_path")
     list_filter = (("node", VisibleNodes), "storage", "db_engine")
@@ -102,8 +112,7 @@ class SiteAdmin(DomainAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Site | None = None) -> Any:  # noqa: ANN401
         """Return what the user may see."""
-        is_changed = obj is None or self.has_change_permission(request, obj)
-        return self.fieldsets if is_changed and _manages(request, obj) else LOOKED_AT
+        return self.fieldsets if _manages(request, obj) else LOOKED_AT
 
     def get_readonly_fields(self, request: HttpRequest, obj: Site | None = None) -> tuple[str, ...]:
         """Return what nobody edits, or this user may not."""

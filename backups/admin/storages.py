@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from backups.actions import storages
-from backups.admin.base import DomainAdmin, adopt
+from backups.admin.base import SUPER_ADMINS, DomainAdmin, adopt
 from backups.models import Storage
 from backups.queries import may_manage_storage
 
@@ -51,6 +51,8 @@ class StorageForm(_ModelForm):
 class StorageAdmin(DomainAdmin):
     """See the module."""
 
+    readers = SUPER_ADMINS
+    goes_along = "and the jobs that failed to write to it; a storage with backups stays"
     form = StorageForm
     list_display = ("name", "type", "is_default", "tested_at", "test_error")
     list_filter = ("type", "is_default")
