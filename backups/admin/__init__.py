@@ -3,9 +3,9 @@
 from django.contrib import admin
 from django_celery_results.models import GroupResult, TaskResult
 
-from backups.admin import audit, followups, history, nodes, sites, storages
+from backups.admin import audit, bundles, followups, history, jobs, nodes, sites, storages
 
-__all__ = ["audit", "followups", "history", "nodes", "sites", "storages"]
+__all__ = ["audit", "bundles", "followups", "history", "jobs", "nodes", "sites", "storages"]
 
 # What workers answered to the panel's questions within the last hour: of no use to anybody here.
 admin.site.unregister([TaskResult, GroupResult])

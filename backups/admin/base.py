@@ -136,6 +136,14 @@ class DomainAdmin(ByRole):
     show_facets = admin.ShowFacets.NEVER
     # What is deleted together with a row, in a few words.
     goes_along: ClassVar[str] = ""
+    # What to do while there is no row at all: sentences, and commands to type.
+    change_list_template = "backups/admin/change_list.html"
+    first_steps: ClassVar[tuple[str, ...]] = ()
+    first_commands: ClassVar[tuple[str, ...]] = ()
+
+    class Media:
+        css = {"all": ["panel/admin.css"]}
+        js = ["panel/admin.js"]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ANN401
         """Return what reads the lists."""
@@ -168,14 +176,21 @@ class DomainAdmin(ByRole):
     def changelist_view(
         self,
         request: HttpRequest,
-        *args: Any,  # noqa: ANN401
-        **kwargs: Any,  # noqa: ANN401
+        extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the list and run actions on it."""
+        first = {"first_steps": self.first_steps, "first_commands": self.first_commands}
         try:
-            return super().changelist_view(request, *args, **kwargs)
+            return super().changelist_view(request, {**first, **(extra_context or {})})
         except DomainError as error:
             return self._refused(request, error)
+
+    def get_list_display(self, request: HttpRequest) -> Any:  # noqa: ANN401
+        """Return the columns; those who have no nodes get no links to them."""
+        names = super().get_list_display(request)
+        if _role(request) in THOSE_WITH_NODES:
+            return names
+        return tuple("node" if name == "node_link" else name for name in names)
 
     def get_deleted_objects(
         self,

@@ -29,6 +29,12 @@ class TaskForm(_ModelForm):
     description = forms.CharField(
         required=False, max_length=DESCRIPTION_LENGTH, widget=forms.Textarea
     )
+    # One field with one name, where Django's own are two that have none.
+    due_at = forms.DateTimeField(
+        required=False,
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="In UTC.",
+    )
     completed = forms.BooleanField(required=False)
 
     class Meta:

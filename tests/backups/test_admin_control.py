@@ -151,7 +151,7 @@ def test_site_admin_changes_what_leads_nowhere_else(
     assert client.post(page(Site, "delete", site.pk), {"post": "yes"}).status_code == 403
     run(client, Site, "delete_selected", site, post="yes")
     assert Site.objects.filter(pk=site.pk).exists()
-    assert "1 backups started." in run(client, Site, "back_up", site)
+    assert "1 backup started." in run(client, Site, "back_up", site, confirmed="yes")
 
 
 def test_node_admin_sets_up_sites_on_their_own_nodes(
