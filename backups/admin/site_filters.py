@@ -8,25 +8,23 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from backups.queries import at_risk
+from backups.protection import Protection
 from backups.states import ACTIVE, OUTSIDE
 
 
-class AtRisk(admin.SimpleListFilter):
+class Safety(admin.SimpleListFilter):
     """Whether a site could be brought back from a backup that is new enough."""
 
     title = "safety"
-    parameter_name = "at_risk"
+    parameter_name = "protection"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ANN401
         """Return the choices."""
-        return [("yes", "At risk"), ("no", "Protected")]
+        return [(word.value, str(word.label)) for word in Protection]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the sites that stand so."""
-        if self.value() == "yes":
-            return queryset.filter(at_risk())
-        return queryset.filter(is_at_risk=False) if self.value() == "no" else queryset
+        return queryset.filter(protection=self.value()) if self.value() else queryset
 
 
 class NewestState(admin.SimpleListFilter):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Case, ForeignKey, QuerySet, When
+from django.db.models import ForeignKey, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -22,15 +23,16 @@ from backups.admin.base import (
     adopt,
     changed_values,
 )
-from backups.admin.shown import NOTHING, badge, list_link, row_link, size
-from backups.admin.site_filters import AtRisk, NewestState
+from backups.admin.shown import badge, list_link, row_link, size
+from backups.admin.site_filters import NewestState, Safety
 from backups.errors import DomainError, InvalidFieldError
 from backups.models import Site
+from backups.protection import Protection
 from backups.queries import (
-    at_risk,
     may_manage_site,
     nodes_visible_to,
     sites_visible_to,
+    sites_with_protection,
     sites_with_usage,
     storages_visible_to,
 )
@@ -43,7 +45,16 @@ if TYPE_CHECKING:
 else:
     _ModelForm = forms.ModelForm
 
-RECORD = ("status", "risk", "last_backup", "backup_count", "stored", "lists", "uuid", "created_at")
+RECORD = (
+    "status",
+    "safety",
+    "last_backup",
+    "backup_count",
+    "stored",
+    "lists",
+    "uuid",
+    "created_at",
+)
 # For those who may not change them: without the password, which a page that is only read would
 # show, and without the people.
 LOOKED_AT = (
@@ -92,9 +103,9 @@ class SiteAdmin(DomainAdmin):
     adders = deleters = THOSE_WITH_NODES
     goes_along = "its jobs and their logs; its files and its database stay where they are"
     form = SiteForm
-    list_display = ("name", "node_link", "status", "risk", "last_backup", "backup_count", "stored",
-                    "next_run_at", "lists")  # fmt: skip
-    list_filter = (AtRisk, NewestState, ("node", VisibleNodes), "storage", "schedule_frequency")
+    list_display = ("name", "node_link", "status", "safety", "last_backup", "backup_count",
+                    "stored", "next_run_at", "lists")  # fmt: skip
+    list_filter = (Safety, NewestState, ("node", VisibleNodes), "storage", "schedule_frequency")
     first_steps = (
         "No site yet. Add one with the button above. Its folder must lie below one of the folders "
         "that its node may read.",
@@ -121,9 +132,7 @@ class SiteAdmin(DomainAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
         """Return the visible sites and what they use."""
         user: Any = request.user
-        return sites_with_usage(sites_visible_to(user)).annotate(
-            is_at_risk=Case(When(at_risk(), then=True), default=False)
-        )
+        return sites_with_protection(sites_with_usage(sites_visible_to(user)))
 
     def get_fieldsets(self, request: HttpRequest, obj: Site | None = None) -> Any:  # noqa: ANN401
         """Return what the user may see."""
@@ -166,11 +175,14 @@ class SiteAdmin(DomainAdmin):
         newest = getattr(site, "newest_state", None)
         return badge(OUTSIDE[JobState(newest)] if newest else "idle")
 
-    @admin.display(description="at risk")
-    def risk(self, site: Any) -> SafeString | str:  # noqa: ANN401
-        if not getattr(site, "is_at_risk", False):
-            return NOTHING
-        return badge("too old" if site.last_backup else "no backup", "warning")
+    @admin.display(description="safety")
+    def safety(self, site: Any) -> SafeString:  # noqa: ANN401
+        word = Protection(site.protection)
+        return badge(str(word.label), word.value)
+
+    def view_on_site(self, site: Site) -> str:
+        """Return where the site is watched and backed up."""
+        return reverse("site", args=[site.pk])
 
     @admin.display(description="stored", ordering="storage_used_bytes")
     def stored(self, site: Site) -> str:

@@ -9,7 +9,6 @@ from backups.queries.protection import (
     standing_failures,
 )
 from backups.queries.quotas import node_quota, site_quota
-from backups.queries.risk import at_risk
 from backups.queries.schedules import sites_due
 from backups.queries.standing import (
     live_workers,
@@ -58,7 +57,6 @@ from backups.queries.work import (
 __all__ = [
     "AuditedObject",
     "RunningAttempt",
-    "at_risk",
     "audit_entries_visible_to",
     "audited_object",
     "audited_objects",
