@@ -7,22 +7,37 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
 from backups.admin.base import ReadOnlyAdmin
-from backups.models import AuditEntry
+from backups.admin.shown import badge
+from backups.models import AuditEntry, AuditOutcome
 from backups.queries import audit_entries_visible_to
+
+LOOKS: dict[str, str] = {
+    AuditOutcome.SUCCESS: "completed",
+    AuditOutcome.REFUSED: "warning",
+    AuditOutcome.FAILED: "failed",
+}
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     """See the module."""
 
-    list_display = ("created_at", "actor_name", "action", "object_type", "object_label", "outcome",
-                    "source", "address")  # fmt: skip
+    list_display = ("created_at", "actor_name", "action", "object_type", "object_label",
+                    "outcome_shown", "source", "address")  # fmt: skip
+    # Whoever reads it may not be one who sees the person.
+    exclude = ("actor", "outcome")
+    readonly_fields = ("outcome_shown",)
     list_filter = ("outcome", "source", "object_type")
     search_fields = ("actor_name", "action", "object_label", "detail", "request_id")
     show_full_result_count = False
     actions = None
+
+    @admin.display(description="outcome", ordering="outcome")
+    def outcome_shown(self, entry: AuditEntry) -> SafeString:
+        return badge(entry.outcome, LOOKS.get(entry.outcome, "idle"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         """Return the visible entries."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -12,9 +13,11 @@ from django.db.models import Model
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 
 from backups.errors import DomainError
 from backups.queries import nodes_visible_to, page_of
+from backups.roles import Role
 
 # The stubs make these generic; Django's own classes cannot be subscripted when they run.
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ else:
     _ModelAdmin = admin.ModelAdmin
     _TabularInline = admin.TabularInline
     _Paginator = Paginator
+
+EVERYBODY = frozenset(Role)
+THOSE_WITH_NODES = frozenset({Role.SUPER_ADMIN, Role.NODE_ADMIN})
+SUPER_ADMINS = frozenset({Role.SUPER_ADMIN})
 
 # Rows that are counted, and paged through, in lists that have many more.
 MOST_COUNTED = 10_000
@@ -75,7 +82,47 @@ class VisibleNodes(admin.RelatedFieldListFilter):
         return [(str(node.pk), str(node)) for node in nodes_visible_to(user).order_by("name")]
 
 
-class DomainAdmin(_ModelAdmin):
+class ByRole(_ModelAdmin):
+    """Who may do what follows from the role, as in the API: Django's permissions are not asked.
+
+    Which rows a role has is in `get_queryset`; what it may do with them is said by these sets.
+    """
+
+    readers: ClassVar[frozenset[Role]] = EVERYBODY
+    adders: ClassVar[frozenset[Role]] = SUPER_ADMINS
+    changers: ClassVar[frozenset[Role]] = SUPER_ADMINS
+    deleters: ClassVar[frozenset[Role]] = SUPER_ADMINS
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user's role has such rows."""
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
+        """Return whether the user may see the row, or any."""
+        return _role(request) in self.readers and (obj is None or self._has(request, obj))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may add a row."""
+        return _role(request) in self.adders
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
+        """Return whether the user may change the row, or any that they see."""
+        return _role(request) in self.changers and self.has_view_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
+        """Return whether the user may delete the row, or any that they see."""
+        return _role(request) in self.deleters and self.has_view_permission(request, obj)
+
+    def _has(self, request: HttpRequest, row: Model) -> bool:
+        """Return whether the row is one of the user's; a page asks for the same one often."""
+        known: dict[tuple[str, Any], bool] = vars(request).setdefault("rows_of_user", {})
+        key = (row._meta.label, row.pk)
+        if key not in known:
+            known[key] = self.get_queryset(request).filter(pk=row.pk).exists()
+        return known[key]
+
+
+class DomainAdmin(ByRole):
     """Shows what an action refuses as a message, with nothing changed.
 
     Lists are made for hundreds of thousands of rows: each costs its database a few dozen
@@ -87,6 +134,16 @@ class DomainAdmin(_ModelAdmin):
     # What a filter leaves is counted, but not also what there would be without it.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    # What is deleted together with a row, in a few words.
+    goes_along: ClassVar[str] = ""
+    # What to do while there is no row at all: sentences, and commands to type.
+    change_list_template = "backups/admin/change_list.html"
+    first_steps: ClassVar[tuple[str, ...]] = ()
+    first_commands: ClassVar[tuple[str, ...]] = ()
+
+    class Media:
+        css = {"all": ["panel/admin.css"]}
+        js = ["panel/admin.js"]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ANN401
         """Return what reads the lists."""
@@ -119,14 +176,42 @@ class DomainAdmin(_ModelAdmin):
     def changelist_view(
         self,
         request: HttpRequest,
-        *args: Any,  # noqa: ANN401
-        **kwargs: Any,  # noqa: ANN401
+        extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the list and run actions on it."""
+        first = {"first_steps": self.first_steps, "first_commands": self.first_commands}
         try:
-            return super().changelist_view(request, *args, **kwargs)
+            return super().changelist_view(request, {**first, **(extra_context or {})})
         except DomainError as error:
             return self._refused(request, error)
+
+    def get_list_display(self, request: HttpRequest) -> Any:  # noqa: ANN401
+        """Return the columns; those who have no nodes get no links to them."""
+        names = super().get_list_display(request)
+        if _role(request) in THOSE_WITH_NODES:
+            return names
+        return tuple("node" if name == "node_link" else name for name in names)
+
+    def get_deleted_objects(
+        self,
+        objs: Any,  # noqa: ANN401
+        request: HttpRequest,
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Return what the page that asks again names: the rows themselves, and what goes along.
+
+        The action decides whether they may go. Django would read all that hangs on them, and ask
+        for permission to delete each line of a log.
+        """
+        rows: Iterable[Model] = objs
+        named: list[Any] = []
+        for row in rows:
+            named.append(f"{capfirst(self.opts.verbose_name)}: {row}")
+            if self.goes_along:
+                named.append([self.goes_along])
+        count = sum(isinstance(name, str) for name in named)
+        kept = {str(self.opts.verbose_name) for row in rows
+                if not self.has_delete_permission(request, row)}  # fmt: skip
+        return named, {str(self.opts.verbose_name_plural): count}, kept, []
 
     def _refused(self, request: HttpRequest, error: Exception) -> HttpResponse:
         sentences = error.messages if isinstance(error, ValidationError) else [str(error)]
@@ -157,6 +242,10 @@ class ReadOnlyInline(_TabularInline):
     can_delete = False
     show_change_link = False
 
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
+        """Return True: whoever sees the row above sees these."""
+        return True
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
         """Return False."""
         return False
@@ -164,6 +253,10 @@ class ReadOnlyInline(_TabularInline):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
         """Return False."""
         return False
+
+
+def _role(request: HttpRequest) -> str:
+    return str(getattr(request.user, "role", ""))
 
 
 def changed_values(form: ModelForm[Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from backups.actions import followups
-from backups.admin.base import DomainAdmin, adopt
+from backups.admin.base import EVERYBODY, DomainAdmin, adopt
 from backups.models import FollowUpTask
 from backups.models.followup import DESCRIPTION_LENGTH
 from backups.queries import follow_up_tasks_visible_to, overdue, task_owners_visible_to
@@ -28,6 +28,12 @@ class TaskForm(_ModelForm):
 
     description = forms.CharField(
         required=False, max_length=DESCRIPTION_LENGTH, widget=forms.Textarea
+    )
+    # One field with one name, where Django's own are two that have none.
+    due_at = forms.DateTimeField(
+        required=False,
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="In UTC.",
     )
     completed = forms.BooleanField(required=False)
 
@@ -78,7 +84,9 @@ class OriginFilter(admin.SimpleListFilter):
 
 @admin.register(FollowUpTask)
 class FollowUpTaskAdmin(DomainAdmin):
-    """See the module. A list of one's own needs no permission of Django's."""
+    """See the module. Everybody who is in the admin has a list."""
+
+    adders = changers = deleters = EVERYBODY
 
     form = TaskForm
     list_display = ("title", "user", "site", "completed", "due_at", "created_at")
@@ -96,27 +104,6 @@ class FollowUpTaskAdmin(DomainAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ANN401
         """Return what nobody edits; a task stays on the list that it was put on."""
         return (*self.readonly_fields, *(("user",) if obj else ()))
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Return True: everybody who is in the admin has a list."""
-        return True
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
-        """Return whether the task is on a list that the user may read."""
-        user: Any = request.user
-        return obj is None or follow_up_tasks_visible_to(user).filter(pk=obj.pk).exists()
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return True."""
-        return True
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
-        """Return the same as for reading."""
-        return self.has_view_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
-        """Return the same as for reading."""
-        return self.has_view_permission(request, obj)
 
     def formfield_for_foreignkey(
         self,

@@ -9,12 +9,14 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
-from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from backups.actions import nodes
 from backups.admin.asking import confirmation, do_each, is_confirmed
 from backups.admin.base import (
+    THOSE_WITH_NODES,
     DomainAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
@@ -22,6 +24,7 @@ from backups.admin.base import (
     adopt,
     changed_values,
 )
+from backups.admin.shown import NOTHING, badge, list_link, row_link, size
 from backups.models import MAX_SLOTS, EnrolmentToken, Node, Worker
 from backups.queries import nodes_visible_to, nodes_with_standing
 from backups.roles import Role
@@ -53,13 +56,24 @@ class WorkerInline(ReadOnlyInline):
 class NodeAdmin(DomainAdmin):
     """See the module."""
 
-    list_display = ("name", "label", "is_online", "is_enabled", "draining", "slots", "active",
-                    "queued", "disk_free", "load_average", "last_seen_at")  # fmt: skip
+    readers = changers = THOSE_WITH_NODES
+    goes_along = "a node with sites or jobs stays"
+    list_display = ("name", "label", "state_shown", "slots", "active", "queued", "disk_free",
+                    "load_average", "last_seen_at", "lists")  # fmt: skip
+    first_steps = (
+        "No node yet: a node is a host with sites, and a worker that backs them up. Add one here, "
+        "or by the first of these commands where the panel runs. With the second, the panel lets "
+        "a host join as the node; it says what to type on that host.",
+    )
+    first_commands = (
+        "manage.py node add web-01 --root /var/www",
+        "manage.py node token web-01",
+    )
     list_filter = ("is_enabled", "is_draining")
     search_fields = ("name", "label", "hostname")
     readonly_fields = ("uuid", "hostname", "held_by", "last_seen_at", "cpu_percent",
                        "memory_percent", "disk_percent", "disk_free", "load_average",
-                       "created_at")  # fmt: skip
+                       "lists", "created_at")  # fmt: skip
     fieldsets = (
         (None, {"fields": ("name", "label", "is_enabled", "allowed_roots", "storage_quota_gb")}),
         (
@@ -82,21 +96,14 @@ class NodeAdmin(DomainAdmin):
         """Return what nobody edits, or this user may not."""
         return self.readonly_fields + (() if _is_super(request) else FOR_SUPER_ADMINS)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may add hosts to the cluster."""
-        return _is_super(request) and super().has_add_permission(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
-        """Return whether the user may remove hosts from the cluster."""
-        return _is_super(request) and super().has_delete_permission(request, obj)
-
-    @admin.display(boolean=True, description="online")
-    def is_online(self, node: Any) -> bool:  # noqa: ANN401
-        return bool(node.is_online)
-
-    @admin.display(ordering="is_draining")
-    def draining(self, node: Node) -> str:
-        return "draining" if node.is_draining else ""
+    @admin.display(description="state")
+    def state_shown(self, node: Any) -> SafeString:  # noqa: ANN401
+        if not node.is_enabled:
+            return badge("disabled", "stopped")
+        shown = badge("online", "completed") if node.is_online else badge("offline", "failed")
+        if not node.is_draining:
+            return shown
+        return format_html("{} {}", shown, badge("draining", "warning"))
 
     @admin.display(description="active jobs", ordering="active_jobs")
     def active(self, node: Any) -> int:  # noqa: ANN401
@@ -108,7 +115,13 @@ class NodeAdmin(DomainAdmin):
 
     @admin.display(description="disk free", ordering="disk_free_bytes")
     def disk_free(self, node: Node) -> str:
-        return "-" if node.disk_free_bytes is None else filesizeformat(node.disk_free_bytes)
+        return size(node.disk_free_bytes)
+
+    @admin.display(description="lists")
+    def lists(self, node: Node) -> SafeString:
+        sites = list_link("site", f"node__id__exact={node.pk}", "sites")
+        jobs = list_link("job", f"node__id__exact={node.pk}", "jobs")
+        return format_html("{} · {}", sites, jobs)
 
     @admin.action(description="Scale selected nodes", permissions=["change"])
     def scale(self, request: HttpRequest, queryset: QuerySet[Node]) -> TemplateResponse | None:
@@ -182,16 +195,31 @@ class NodeAdmin(DomainAdmin):
 class EnrolmentTokenAdmin(ReadOnlyAdmin):
     """Who may join, or has joined, a host as a node. The tokens themselves are stored nowhere."""
 
-    list_display = ("node", "created_by", "created_at", "expires_at", "used_at", "used_from")
+    readers = THOSE_WITH_NODES
+    list_display = ("node_link", "by", "created_at", "expires_at", "used_at", "used_from")
+    list_display_links = ("created_at",)
+    first_steps = (
+        "No host has been let in yet. Add a node and let a host join as it, where the panel runs; "
+        "the second command says what to type on that host.",
+    )
+    first_commands = NodeAdmin.first_commands
+    fields = ("node", "by", "created_at", "expires_at", "used_at", "used_from")
     list_filter = (("node", VisibleNodes),)
     search_fields = ("node__name",)
-    exclude = ("token_hash",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EnrolmentToken]:
         """Return the tokens of the visible nodes."""
         user: Any = request.user
         tokens = EnrolmentToken.objects.filter(node__in=nodes_visible_to(user))
         return tokens.select_related("node", "created_by").defer("token_hash")
+
+    @admin.display(description="node")
+    def node_link(self, token: EnrolmentToken) -> str:
+        return row_link("node", token.node_id, token.node.name)
+
+    @admin.display(description="created by")
+    def by(self, token: EnrolmentToken) -> str:
+        return str(token.created_by or NOTHING)
 
 
 def _is_super(request: HttpRequest) -> bool:

@@ -8,15 +8,31 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import ForeignKey, QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from backups.actions import jobs, sites
-from backups.admin.base import DomainAdmin, VisibleNodes, adopt, changed_values
+from backups.admin.asking import confirmation, is_confirmed
+from backups.admin.base import (
+    EVERYBODY,
+    THOSE_WITH_NODES,
+    DomainAdmin,
+    VisibleNodes,
+    adopt,
+    changed_values,
+)
+from backups.admin.shown import badge, list_link, row_link, size
+from backups.admin.site_filters import NewestState, Safety
 from backups.errors import DomainError, InvalidFieldError
 from backups.models import Site
+from backups.protection import Protection
 from backups.queries import (
     may_manage_site,
     nodes_visible_to,
     sites_visible_to,
+    sites_with_protection,
     sites_with_usage,
     storages_visible_to,
 )
@@ -29,12 +45,22 @@ if TYPE_CHECKING:
 else:
     _ModelForm = forms.ModelForm
 
+RECORD = (
+    "status",
+    "safety",
+    "last_backup",
+    "backup_count",
+    "stored",
+    "lists",
+    "uuid",
+    "created_at",
+)
 # For those who may not change them: without the password, which a page that is only read would
 # show, and without the people.
 LOOKED_AT = (
     (None, {"fields": ("name", "url", "node", "wp_path", "wp_config_path", "excludes")}),
     ("Storage", {"fields": ("storage",)}),
-    ("Record", {"fields": ("uuid", "created_at")}),
+    ("Record", {"fields": RECORD}),
 )
 
 
@@ -73,11 +99,19 @@ class SiteForm(_ModelForm):
 class SiteAdmin(DomainAdmin):
     """See the module."""
 
+    changers = EVERYBODY
+    adders = deleters = THOSE_WITH_NODES
+    goes_along = "its jobs and their logs; its files and its database stay where they are"
     form = SiteForm
-    list_display = ("name", "node", "status", "last_backup", "backup_count", "storage", "wp_path")
-    list_filter = (("node", VisibleNodes), "storage", "db_engine")
+    list_display = ("name", "node_link", "status", "safety", "last_backup", "backup_count",
+                    "stored", "next_run_at", "lists")  # fmt: skip
+    list_filter = (Safety, NewestState, ("node", VisibleNodes), "storage", "schedule_frequency")
+    first_steps = (
+        "No site yet. Add one with the button above. Its folder must lie below one of the folders "
+        "that its node may read.",
+    )
     search_fields = ("name", "url", "wp_path")
-    readonly_fields = ("uuid", "password_is_set", "created_at")
+    readonly_fields = (*RECORD, "password_is_set")
     filter_horizontal = ("admins",)
     actions = ("back_up",)
     fieldsets = (
@@ -92,18 +126,19 @@ class SiteAdmin(DomainAdmin):
         ),
         ("Storage", {"fields": ("storage",)}),
         ("People", {"fields": ("admins",)}),
-        ("Record", {"fields": ("uuid", "created_at")}),
+        ("Record", {"fields": RECORD}),
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
         """Return the visible sites and what they use."""
         user: Any = request.user
-        return sites_with_usage(sites_visible_to(user))
+        return sites_with_protection(sites_with_usage(sites_visible_to(user)))
 
     def get_fieldsets(self, request: HttpRequest, obj: Site | None = None) -> Any:  # noqa: ANN401
         """Return what the user may see."""
-        is_changed = obj is None or self.has_change_permission(request, obj)
-        return self.fieldsets if is_changed and _manages(request, obj) else LOOKED_AT
+        if obj is None:
+            return self.fieldsets[:-1]  # no record yet
+        return self.fieldsets if _manages(request, obj) else LOOKED_AT
 
     def get_readonly_fields(self, request: HttpRequest, obj: Site | None = None) -> tuple[str, ...]:
         """Return what nobody edits, or this user may not."""
@@ -136,8 +171,32 @@ class SiteAdmin(DomainAdmin):
         )
 
     @admin.display(description="newest job")
-    def status(self, site: Any) -> str:  # noqa: ANN401
-        return OUTSIDE[JobState(site.newest_state)] if site.newest_state else "none"
+    def status(self, site: Any) -> SafeString:  # noqa: ANN401
+        newest = getattr(site, "newest_state", None)
+        return badge(OUTSIDE[JobState(newest)] if newest else "idle")
+
+    @admin.display(description="safety")
+    def safety(self, site: Any) -> SafeString:  # noqa: ANN401
+        word = Protection(site.protection)
+        return badge(str(word.label), word.value)
+
+    def view_on_site(self, site: Site) -> str:
+        """Return where the site is watched and backed up."""
+        return reverse("site", args=[site.pk])
+
+    @admin.display(description="stored", ordering="storage_used_bytes")
+    def stored(self, site: Site) -> str:
+        return size(site.storage_used_bytes)
+
+    @admin.display(description="lists")
+    def lists(self, site: Site) -> SafeString:
+        jobs_ = list_link("job", f"site__id__exact={site.pk}", "jobs")
+        backups = list_link("backup", f"site__id__exact={site.pk}", "backups")
+        return format_html("{} · {}", jobs_, backups)
+
+    @admin.display(description="node", ordering="node__name")
+    def node_link(self, site: Site) -> str:
+        return row_link("node", site.node_id, site.node.name)
 
     @admin.display(description="last backup", ordering="last_backup")
     def last_backup(self, site: Any) -> Any:  # noqa: ANN401
@@ -152,8 +211,19 @@ class SiteAdmin(DomainAdmin):
         return bool(getattr(site, "db_password_set", False))
 
     @admin.action(description="Back up selected sites", permissions=["change"])
-    def back_up(self, request: HttpRequest, queryset: QuerySet[Site]) -> None:
-        """Start a backup of each; what is refused is said, and holds back nothing else."""
+    def back_up(self, request: HttpRequest, queryset: QuerySet[Site]) -> TemplateResponse | None:
+        """Ask, then start a backup of each; what is refused is said, and holds back no other."""
+        if not is_confirmed(request):
+            return confirmation(
+                self,
+                request,
+                queryset,
+                title="Back up sites",
+                explanation="A full backup of each of these sites begins as soon as its node has a "
+                "free slot. The sites stay online.",
+                button="Yes, back them up",
+                labels=(f"{site} on {site.node}" for site in queryset),
+            )
         started = 0
         user: Any = request.user
         for site in queryset:
@@ -163,7 +233,9 @@ class SiteAdmin(DomainAdmin):
             except DomainError as error:
                 self.message_user(request, error.message, messages.WARNING)
         if started:
-            self.message_user(request, f"{started} backups started.", messages.SUCCESS)
+            words = "1 backup started." if started == 1 else f"{started} backups started."
+            self.message_user(request, words, messages.SUCCESS)
+        return None
 
     def save_model(
         self,

@@ -9,9 +9,11 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
 from backups.actions import storages
-from backups.admin.base import DomainAdmin, adopt
+from backups.admin.base import SUPER_ADMINS, DomainAdmin, adopt
+from backups.admin.shown import badge, list_link
 from backups.models import Storage
 from backups.queries import may_manage_storage
 
@@ -51,8 +53,14 @@ class StorageForm(_ModelForm):
 class StorageAdmin(DomainAdmin):
     """See the module."""
 
+    readers = SUPER_ADMINS
+    goes_along = "and the jobs that failed to write to it; a storage with backups stays"
     form = StorageForm
-    list_display = ("name", "type", "is_default", "tested_at", "test_error")
+    list_display = ("name", "type", "is_default", "state_shown", "tested_at", "test_error", "lists")
+    first_steps = (
+        "No storage yet: a bucket or a folder that backups go to. Add one with the button above, "
+        "and make it the default, so that sites use it without being told.",
+    )
     list_filter = ("type", "is_default")
     search_fields = ("name",)
     readonly_fields = ("secrets_set", "capabilities", "tested_at", "test_error", "created_at")
@@ -63,6 +71,16 @@ class StorageAdmin(DomainAdmin):
         user: Any = request.user
         storages_ = super().get_queryset(request).defer("secrets")
         return storages_ if may_manage_storage(user) else storages_.none()
+
+    @admin.display(description="state")
+    def state_shown(self, storage: Storage) -> SafeString:
+        if storage.tested_at is None:
+            return badge("untested", "idle")
+        return badge("failing", "failed") if storage.test_error else badge("works", "completed")
+
+    @admin.display(description="lists")
+    def lists(self, storage: Storage) -> SafeString:
+        return list_link("backup", f"storage__id__exact={storage.pk}", "backups")
 
     @admin.display(description="secrets stored")
     def secrets_set(self, storage: Storage) -> str:

@@ -1,15 +1,10 @@
-"""People in the admin: super admins manage them, other staff read what the API gives them too.
-
-Django's own permissions are not enough to change a user: they would let somebody who may change
-users make himself a super admin. The role decides.
-"""
+"""People in the admin: super admins manage them, other staff read what the API gives them too."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db import transaction
@@ -33,24 +28,8 @@ else:
 FOR_OTHERS = ("email", "username", "full_name", "role", "is_active", "is_verified")
 
 
-class ForSuperAdmins:
-    """Who is no super admin changes nothing here, whatever Django's permissions say."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may add one."""
-        return _is_super(request) and super().has_add_permission(request)  # type: ignore[misc]
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
-        """Return whether the user may change one."""
-        return _is_super(request) and super().has_change_permission(request, obj)  # type: ignore[misc]
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401
-        """Return whether the user may delete one."""
-        return _is_super(request) and super().has_delete_permission(request, obj)  # type: ignore[misc]
-
-
 @admin.register(User)
-class UserAdmin(ForSuperAdmins, DomainAdmin, _UserAdmin):
+class UserAdmin(DomainAdmin, _UserAdmin):
     """See the module."""
 
     form = UserForm
@@ -61,14 +40,14 @@ class UserAdmin(ForSuperAdmins, DomainAdmin, _UserAdmin):
     list_filter = ("role", "is_active", "is_staff")
     search_fields = ("email", "username", "full_name")
     ordering = ("email",)
-    # That one follows from the role, see `actions`.
-    readonly_fields = ("is_superuser", "last_login", "created_at")
+    readonly_fields = ("last_login", "created_at")
+    # Django's own, of groups and permissions.
+    filter_horizontal = ()
+    goes_along = "with their sign-ins and their follow-up tasks; the audit trail keeps their name"
     fieldsets = (
         (None, {"fields": ("email", "username", "password", "full_name")}),
         ("Rights", {"fields": ("role", "assigned_nodes", "assigned_sites", "is_active",
                                "is_verified", "is_staff")}),
-        ("Django admin", {"classes": ("collapse",), "fields": ("is_superuser", "groups",
-                                                               "user_permissions")}),
         ("Times", {"fields": ("last_login", "created_at")}),
     )  # fmt: skip
     add_fieldsets = (
@@ -131,12 +110,8 @@ class UserAdmin(ForSuperAdmins, DomainAdmin, _UserAdmin):
                 self.delete_model(request, user)
 
 
+# Roles decide, which Django's groups know nothing of.
 admin.site.unregister(Group)
-
-
-@admin.register(Group)
-class GroupAdmin(ForSuperAdmins, DjangoGroupAdmin):
-    """Django's groups: whoever may change one gives its members rights."""
 
 
 @admin.register(SignIn)

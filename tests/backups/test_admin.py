@@ -92,6 +92,11 @@ def test_nobody_edits_by_hand_what_jobs_write(model: type, staff: Client, rows: 
 def test_backups_start_when_sites_are_selected(staff: Client, site: Site, other_site: Site) -> None:
     ids = [site.pk, other_site.pk]
     form = {"action": "back_up", "_selected_action": ids}
+    asked = staff.post(page(Site), form).content.decode()
+    assert "Yes, back them up" in asked
+    assert other_site.name in asked
+    assert not Job.objects.exists()
+    form["confirmed"] = "yes"
     said = staff.post(page(Site), form, follow=True).content.decode()
     assert "2 backups started." in said
     assert set(Job.objects.values_list("trigger", "requested_by__email")) == {

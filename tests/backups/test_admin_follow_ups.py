@@ -27,7 +27,7 @@ def browser(site_admin: User) -> Client:
 
 
 def form(user: User, **others: Any) -> dict[str, Any]:
-    empty = {"due_at_0": "", "due_at_1": "", "description": ""}
+    empty = {"due_at": "", "description": ""}
     return {"user": user.pk, "title": "Call the host", **empty, **others}
 
 
@@ -38,7 +38,7 @@ def test_own_list_is_read_and_written(browser: Client, site_admin: User) -> None
     assert (task.user, task.description, task.is_completed) == (site_admin, "at nine", False)
     assert "Call the host" in browser.get(page(FollowUpTask)).content.decode()
     url = page(FollowUpTask, "change", task.pk)
-    change = form(site_admin, title="Done", completed="on", due_at_0="2030-01-02", due_at_1="03:04")
+    change = form(site_admin, title="Done", completed="on", due_at="2030-01-02T03:04")
     assert browser.post(url, change).status_code == 302
     task.refresh_from_db()
     assert (task.title, task.is_completed, task.due_at.year) == ("Done", True, 2030)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.test import Client
 
 from backups.admin import base, long_lists
@@ -21,12 +20,10 @@ Browser = Callable[[User], Client]
 
 @pytest.fixture
 def browser_of() -> Browser:
-    """Return what signs somebody in to the admin, with the right to see what is theirs."""
+    """Return what signs somebody in to the admin, where their role decides what they see."""
 
     def make(user: User) -> Client:
         User.objects.filter(pk=user.pk).update(is_staff=True)
-        names = Permission.objects.filter(content_type__app_label="backups")
-        user.user_permissions.set(names)
         client = Client()
         client.force_login(user)
         return client

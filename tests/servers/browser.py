@@ -26,15 +26,21 @@ FLAGS = (
 )
 AXE = Path(__file__).parents[1] / "browser"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-GRAVE = ("serious", "critical")
+GRAVE = ["serious", "critical"]
+OF_COLOURS = ["color-contrast", "link-in-text-block"]
 WAIT_MILLISECONDS = 15_000
 # Left pages and cancelled downloads: nobody misses those.
 LEFT = "net::ERR_ABORTED"
 # Told by the response or the request itself, with its status.
 TOLD_OTHERWISE = "Failed to load resource"
 
-RUN_AXE = """async (grave) => {
-    const found = await window.axe.run(document, {resultTypes: ["violations"]});
+RUN_AXE = """async ([grave, rules]) => {
+    const changing = document.getAnimations().filter((one) => one instanceof CSSTransition);
+    await Promise.allSettled(changing.map((one) => one.finished));
+    // Loading the sheets again, for a rule about turned screens, runs into the page's policy.
+    const options = {preload: false, resultTypes: ["violations"]};
+    if (rules) options.runOnly = rules;
+    const found = await window.axe.run(document, options);
     return found.violations.filter((one) => grave.includes(one.impact)).flatMap((one) =>
         one.nodes.map((node) => `${one.id}: ${node.target.join(" ")} ${node.html.slice(0, 200)} `
             + `(${[...node.any, ...node.all, ...node.none].map((c) => c.message).join("; ")})`));
@@ -75,12 +81,18 @@ class Tab:
         self.page.locator("[type=submit]").first.click()
         self.page.wait_for_url(f"**{then}")
 
-    def violations(self, page: Page | None = None) -> list[str]:
-        """Return what axe finds serious or critical in the page, a line for each element."""
-        page = page or self.page
+    def violations(self) -> list[str]:
+        """Return what axe finds serious or critical in the page, a line for each element.
+
+        In the tab's colours, and what has to do with colours in the dark as well.
+        """
+        page = self.page
         # Evaluated, not added as a script, so that no content security policy stands in the way.
         page.evaluate(self._axe)
-        found: list[str] = page.evaluate(RUN_AXE, GRAVE)
+        found = [f"light {one}" for one in page.evaluate(RUN_AXE, [GRAVE, None])]
+        page.emulate_media(color_scheme="dark")
+        found += [f"dark {one}" for one in page.evaluate(RUN_AXE, [GRAVE, OF_COLOURS])]
+        page.emulate_media(color_scheme="light")
         return [f"{urlsplit(page.url).path} {one}" for one in found]
 
     def _is_expected(self, status: int, url: str) -> bool:
@@ -89,7 +101,8 @@ class Tab:
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not message.text.startswith(TOLD_OTHERWISE):
-            self.complaints.append(f"{message.type}: {message.text} ({self.page.url})")
+            place = message.location
+            self.complaints.append(f"{message.type}: {message.text} ({self.page.url}, {place})")
 
     def _on_failure(self, request: Request) -> None:
         if request.failure != LEFT and not self._is_expected(0, request.url):

@@ -1,0 +1,91 @@
+"""Stored bundles: to read, and to fetch."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from backups import registry
+from backups.admin.base import VisibleNodes
+from backups.admin.long_lists import OfSitesAdmin
+from backups.admin.shown import NOTHING, badge, row_link, size
+from backups.models import Backup
+from backups.queries import backups_visible_to
+
+
+@admin.register(Backup)
+class BackupAdmin(OfSitesAdmin):
+    """See the module."""
+
+    list_display = ("created_at", "name", "site_link", "storage", "status_shown", "size",
+                    "job_link", "verified_by")  # fmt: skip
+    list_filter = ("status", "is_suspect", "storage", ("site__node", VisibleNodes), "created_at")
+    search_fields = ("site__name", "job__id")
+    sortable_by = ("created_at",)
+    job_path = "job"
+    fieldsets = (
+        (None, {"fields": ("name", "site_link", "status_shown", "size", "created_at", "job_link",
+                           "download")}),
+        ("Where it is", {"fields": ("storage_name", "address")}),
+        ("Is it whole", {"fields": ("sha256", "verified_by", "verified_at", "is_suspect")}),
+        ("Inside", {"classes": ("collapse",), "fields": ("backup_type", "facts_shown")}),
+    )  # fmt: skip
+    first_steps = ("No backup has been made yet. Select sites in their list and back them up.",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Backup]:
+        """Return the visible backups."""
+        user: Any = request.user
+        backups = backups_visible_to(user).select_related("site", "storage", "job")
+        return backups.defer("site__db_password", "storage__secrets")
+
+    @admin.display(description="address")
+    def address(self, backup: Backup) -> str:
+        storage = backup.storage
+        if not backup.object_key:
+            return ""
+        return registry.address_of(storage.type, storage.config, backup.object_key)
+
+    @admin.display(description="file")
+    def name(self, backup: Backup) -> str:
+        return str(backup)
+
+    @admin.display(description="site")
+    def site_link(self, backup: Backup) -> str:
+        return row_link("site", backup.site_id, backup.site.name)
+
+    @admin.display(description="job")
+    def job_link(self, backup: Backup) -> str:
+        return row_link("job", backup.job_id, str(backup.job_id)[:8])
+
+    @admin.display(description="storage")
+    def storage_name(self, backup: Backup) -> str:
+        return str(backup.storage)
+
+    @admin.display(description="status")
+    def status_shown(self, backup: Backup) -> SafeString:
+        shown = badge(backup.status)
+        if not backup.is_suspect:
+            return shown
+        return format_html("{} {}", shown, badge("suspect", "warning"))
+
+    @admin.display(description="size")
+    def size(self, backup: Backup) -> str:
+        return size(backup.size_bytes) if backup.object_key else NOTHING
+
+    @admin.display(description="download")
+    def download(self, backup: Backup) -> SafeString | str:
+        if not backup.object_key:
+            return NOTHING
+        address = reverse("backup-download", args=[backup.pk])
+        return format_html('<a href="{}">Get a link to the bundle</a>, good for a while', address)
+
+    @admin.display(description="facts")
+    def facts_shown(self, backup: Backup) -> SafeString:
+        return format_html("<pre>{}</pre>", json.dumps(backup.facts, indent=2, sort_keys=True))
