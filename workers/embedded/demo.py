@@ -97,7 +97,8 @@ class Demo:
 
     def _say_where(self, cluster: Cluster, password: str) -> None:
         self._say(
-            f"The panel is at {cluster.url}/admin/, the API's description at {cluster.url}/docs"
+            f"The dashboard is at {cluster.url}/admin/backup-maintenance/, "
+            f"the API's description at {cluster.url}/docs"
         )
         self._say(f"Sign in as {EMAIL} with the password {password}")
         self._say("(It is kept as a hash only, and each start of the demo makes a new one.)")
@@ -182,7 +183,7 @@ class Demo:
     def _stay(self, cluster: Cluster) -> None:
         if self._options.exit_at_end:
             return
-        self._say(f"The panel stays up at {cluster.url}/admin/ until Ctrl-C.")
+        self._say(f"The dashboard stays up at {cluster.url}/ until Ctrl-C.")
         while True:
             wait_quietly(cluster, 60)
 

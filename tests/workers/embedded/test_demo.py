@@ -55,7 +55,7 @@ def test_the_site_is_restored_as_it_was_and_the_data_kept_when_started_twice(
     assert first.returncode == 0, first.stdout + first.stderr
     assert "The restored site is what was backed up." in first.stdout
     assert re.search(r"^sha256   [0-9a-f]{64}$", first.stdout, re.MULTILINE)
-    assert re.search(r"http://127\.0\.0\.1:\d+/admin/", first.stdout)
+    assert re.search(r"http://127\.0\.0\.1:\d+/admin/backup-maintenance/", first.stdout)
     assert _running_in(folder) == []
     inode = (folder / "site").stat().st_ino
 
