@@ -43,9 +43,11 @@ _WORDS = {Assignable.NODES: "node", Assignable.SITES: "site"}
 def add_user(*, email: str, password: str | None = None, **fields: Any) -> User:  # noqa: ANN401
     """Create a user; without a password, one who cannot sign in by password.
 
-    Raises `InvalidFieldError` for a name that is taken, `ValidationError` for a weak password.
+    Unless `is_staff` is given, it follows from the role: see `works_in_the_admin`. Raises
+    `InvalidFieldError` for a name that is taken, `ValidationError` for a weak password.
     """
     names = {"email": plain_email(email), "username": plain_username(fields.pop("username", None))}
+    fields.setdefault("is_staff", works_in_the_admin(fields.get("role", Role.SITE_ADMIN)))
     _refuse_taken(None, **names)
     if password is not None:
         check_password(password, User(**names, full_name=fields.get("full_name", "")))
@@ -58,9 +60,19 @@ def add_user(*, email: str, password: str | None = None, **fields: Any) -> User:
         raise
 
 
+def works_in_the_admin(role: str) -> bool:
+    """Return whether people of that role do their work in the dashboard and the admin.
+
+    Site admins have their sites' pages, and may be let in by hand.
+    """
+    return role in (Role.SUPER_ADMIN, Role.NODE_ADMIN)
+
+
 @again_after_deadlock
 def change_user(*, user: User, changed_by: Person | None, **changes: Any) -> User:  # noqa: ANN401
     """Change columns of a user; `password` is the new one in plain text, or None for no password.
+
+    With another role and no `is_staff`, that follows from the role.
 
     Returns the row. Another password, and deactivation, end all sign-ins. Raises
     `InvalidFieldError` for a name that is taken, `ValidationError` for a weak password,
@@ -86,6 +98,8 @@ def change_user(*, user: User, changed_by: Person | None, **changes: Any) -> Use
 def _change_locked(key: int, changed_by: Person | None, changes: dict[str, Any]) -> User:
     row, others = _locked(key)
     was_super, was_active = _is_active_super(row), row.is_active
+    if changes.get("role", row.role) != row.role:
+        changes.setdefault("is_staff", works_in_the_admin(changes["role"]))
     for name, value in changes.items():
         setattr(row, name, value)
     # Django's word for "may do everything" follows from the role, and is set nowhere else.

@@ -86,6 +86,9 @@ class UserAdmin(DomainAdmin, _UserAdmin):
         password = form.cleaned_data["password1"] if usable else None
         names = ("email", "username", "full_name", "role", "is_staff")
         fields = {name: form.cleaned_data[name] for name in names}
+        if not fields["is_staff"]:
+            # A box that was not ticked leaves it to the role.
+            del fields["is_staff"]
         adopt(obj, actions.add_user(password=password, **fields))
 
     def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:  # noqa: ANN401

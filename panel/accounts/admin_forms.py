@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib.admin.widgets import FilteredSelectMultiple
@@ -41,6 +41,10 @@ class NewUserForm(_AdminUserCreationForm):
     class Meta:
         model = User
         fields = ("email", "username", "full_name", "role", "is_staff")
+        help_texts: ClassVar[dict[str, str]] = {
+            "is_staff": "Lets a site admin into the dashboard and the admin, too. Super admins and "
+            "node admins are let in anyway."
+        }
 
 
 class UserForm(_UserChangeForm):

@@ -38,7 +38,8 @@ class UserFields(StrictSerializer):
     full_name = serializers.CharField(max_length=200, required=False, allow_blank=True)
     role = serializers.ChoiceField(choices=Role.choices)
     is_staff = serializers.BooleanField(
-        required=False, help_text="May sign in to the Django admin."
+        required=False,
+        help_text="May open the dashboard and the admin; left out, it follows from the role.",
     )
 
 

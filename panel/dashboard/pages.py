@@ -78,6 +78,7 @@ def my_sites(request: HttpRequest) -> HttpResponseBase:
         "health": fleet_health(scope),
         "page": page_of_sites(scope, request.GET.get("page", "1")),
         "has_sites": sites_visible_to(_person(request)).exists(),
+        "has_nodes": nodes_visible_to(_person(request)).exists(),
     }
     return _page(request, "panel/sites.html", "Sites", context)
 

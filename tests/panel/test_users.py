@@ -121,6 +121,22 @@ def test_super_admin_adds_a_user_who_can_sign_in_by_user_name(people: dict[str, 
             assert APIClient().post("/api/auth/login", sent).status_code == 200, (field, name)
 
 
+@pytest.mark.parametrize(
+    ("role", "is_staff"), [("super_admin", True), ("node_admin", True), ("site_admin", False)]
+)
+def test_who_opens_the_dashboard_follows_from_the_role_when_nobody_says(
+    role: str, is_staff: bool, people: dict[str, User]
+) -> None:
+    client = client_of(people["super"])
+    shown = client.post(USERS, {"email": "new@example.com", "role": role}).json()
+    assert shown["is_staff"] is is_staff
+    explicit = {"email": "other@example.com", "role": role, "is_staff": not is_staff}
+    assert client.post(USERS, explicit).json()["is_staff"] is not is_staff
+    other = "site_admin" if is_staff else "node_admin"
+    changed = client.patch(f"{USERS}{shown['id']}", {"role": other}).json()
+    assert changed["is_staff"] is not is_staff
+
+
 def test_user_without_a_password_cannot_sign_in_by_one(people: dict[str, User]) -> None:
     body = {"email": "new@example.com", "role": "site_admin"}
     assert client_of(people["super"]).post(USERS, body).status_code == 201
