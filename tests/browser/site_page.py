@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from tests.servers.cluster import Cluster
 from tests.workers.stages.pipeline import make_sqlite_site
 
 # An upload of such a film takes ten seconds at such a rate: time enough to watch it.
-FILM_BYTES = 1_000_000
-BYTES_PER_SECOND = 100_000
+FILM_BYTES = 6_000_000
+BYTES_PER_SECOND = 500_000
 # How soon somebody who does nothing sees what somebody else did.
 SEEN_MILLISECONDS = 6000
+_numbers = count(1)
 IS_WIDER = "document.documentElement.scrollWidth > window.innerWidth"
 
 
@@ -71,15 +73,16 @@ class SitePage:
     def look(self, name: str) -> None:
         """Keep a picture, and demand that nothing keeps people out."""
         self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
-        assert self.tab.violations() == []
+        found = self.tab.violations()
+        assert not found, found
         assert not self.page.evaluate(IS_WIDER), f"{name} is wider than the window"
 
 
 def add_site(lived: Lived, name: str, *, film: bytes = b"", broken: bool = False) -> dict[str, Any]:
     """Add a site to the node: a small one, with a `film` to upload, or one that cannot succeed."""
-    path = lived.cluster.directory / "browsed" / name
+    path = lived.cluster.directory / "browsed" / f"site-{next(_numbers)}"
     if broken:
-        path.mkdir()
+        path.mkdir(parents=True)
     else:
         make_sqlite_site(path)
         (path / "wp-content" / "uploads" / "film.mp4").write_bytes(film)

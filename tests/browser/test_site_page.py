@@ -53,7 +53,7 @@ def test_backup_is_started_watched_and_completed(lived: Lived, site_of: SiteOf, 
     site.button("start").click()
     site.expect_state("running", 5000)
     figures = site.backup.locator("[data-figures]")
-    rate = r"[\d.]+ KB of 1\.\d MB · [\d.]+ KB/s · about \d+ s left"
+    rate = r"[\d.]+ MB of 5\.\d MB · [\d.]+ KB/s · about \d+ s left"
     expect(figures).to_have_text(re.compile(rate), timeout=30_000)
     expect(site.backup.locator("[data-headline]")).to_have_text("Stage 4/5: Upload")
     expect(site.backup.locator(".stages [data-status=completed]")).to_have_count(3)
@@ -66,9 +66,11 @@ def test_backup_is_started_watched_and_completed(lived: Lived, site_of: SiteOf, 
     site.expect_buttons("Start new backup", "Download", "View logs", "Reset …")
     (backup,) = lived.cluster.get(f"/api/v1/sites/{site.site_id}/backups").body["backups"]
     site.expect_outcome("SHA-256", backup["sha256"])
-    site.expect_outcome("Size", f"{backup['size_bytes'] / 1024:.1f} KB")
-    site.expect_outcome("Finished", "just now")
+    site.expect_outcome("Size", f"{backup['size_bytes'] / 1024**2:.1f} MB")
+    site.expect_outcome("Finished", re.compile("now|ago"))
     site.expect_outcome("Took", re.compile(r"\d+ s"))
+    expect(site.page.locator(".site-head")).to_contain_text("protected")
+    expect(site.page.locator(".site-head")).to_contain_text(re.compile(r"5\.\d\sMB stored"))
     site.look("completed")
     with site.page.expect_download() as downloading:
         site.button("download").click()
@@ -111,7 +113,7 @@ def test_stop_asks_and_stops(site_of: SiteOf, slow: None) -> None:
     site.button("stop").click()
     site.answer_question("Stop it")
     site.expect_state("stopped")
-    site.expect_buttons("Start from the beginning", "Retry", "View logs", "Reset …")
+    site.expect_buttons("Start new backup", "View logs", "Reset …")
     expect(site.page.locator("[data-history-empty]")).to_be_visible()
     site.look("stopped")
 

@@ -1,6 +1,7 @@
 /** Requests to the panel's own JSON routes, with the session of whoever looks at the page. */
 
 import { notice, pageSettings } from "./dom.js";
+import { setClock } from "./format.js";
 
 /** What the panel refused or could not do, in its own words. `status` 0: it was not reached. */
 export class Refused extends Error {
@@ -36,6 +37,8 @@ async function reach(url, options) {
   } catch {
     throw new Refused(0, "unreachable", "The panel does not answer. Is your connection up?");
   }
+  const panelMs = Date.parse(answer.headers.get("Date"));
+  if (panelMs) setClock(panelMs);
   if (answer.ok) return answer;
   const found = await answer.json().catch(() => ({}));
   const detail = found.detail ?? `The panel answered ${answer.status}.`;

@@ -1,6 +1,6 @@
 /** How a backup is shown, for each of its states. */
 
-import { element, say, timeElement } from "./dom.js";
+import { element, focusHeading, say, timeElement } from "./dom.js";
 import { bytes, duration, refreshTimes } from "./format.js";
 
 const STAGES = {
@@ -13,11 +13,13 @@ const STAGES = {
 const BUTTONS = {
   idle: ["start"],
   running: ["stop", "log"],
-  completed: ["start", "download", "log"],
+  completed: ["start", "log"],
   failed: ["retry", "start", "log"],
-  stopped: ["start", "retry", "log"],
+  stopped: ["start", "log"],
 };
-const START_LABELS = { idle: "Start backup", completed: "Start new backup" };
+const START_LABELS = { idle: "Start backup", failed: "Start from the beginning" };
+// Whether these are shown depends on more than the state.
+const KEPT = ["reset", "download"];
 const RATE_MS = 12000;
 
 /** Draws status objects into the section `#backup`. */
@@ -102,7 +104,7 @@ export class BackupView {
     else if (done) parts.push(bytes(done));
     const rate = this.#rate(status);
     if (rate) parts.push(`${bytes(Math.round(rate))}/s`);
-    if (status.eta_seconds !== null) parts.push(`about ${duration(status.eta_seconds)} left`);
+    if (status.eta_seconds) parts.push(`about ${duration(status.eta_seconds)} left`);
     if (status.stage_detail) parts.push(status.stage_detail);
     return parts.join(" · ");
   }
@@ -119,14 +121,14 @@ export class BackupView {
 
   #showButtons(status) {
     const shown = new Set(BUTTONS[status.status]);
+    const focused = document.activeElement;
     if (status.stopping) shown.delete("stop");
     for (const button of this.section.querySelectorAll("[data-action]")) {
-      if (button.dataset.action !== "reset") button.hidden = !shown.has(button.dataset.action);
+      if (!KEPT.includes(button.dataset.action)) button.hidden = !shown.has(button.dataset.action);
     }
-    say(this.button("start"), START_LABELS[status.status] ?? "Start from the beginning");
-    const isFirst = shown.has("start") && !shown.has("retry");
-    this.button("start").classList.toggle("primary", isFirst || status.status === "stopped");
-    this.button("retry").classList.toggle("primary", status.status === "failed");
+    if (focused?.hidden && this.section.contains(focused)) focusHeading(this.section);
+    say(this.button("start"), START_LABELS[status.status] ?? "Start new backup");
+    this.button("start").classList.toggle("primary", !shown.has("retry"));
   }
 }
 
@@ -143,6 +145,8 @@ export function completedOutcome(status, backup) {
       ["SHA-256", backup.sha256, "checksum"],
       ["Stored at", `${backup.storage_provider}: ${backup.s3_path}`],
     );
+  } else {
+    pairs.push(["Bundle", "This backup was deleted since."]);
   }
   return pairs;
 }

@@ -48,3 +48,10 @@ export function notice(key, sentence, { kind = "bad", link = null } = {}) {
   if (old) old.replaceWith(made);
   else box.append(made);
 }
+
+/** Be at the heading of a section, since what had the focus in it is gone. */
+export function focusHeading(section) {
+  const heading = section.querySelector("h2");
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}

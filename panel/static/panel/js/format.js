@@ -31,8 +31,18 @@ export function duration(seconds) {
     .join(" ");
 }
 
+// How far this computer's clock is ahead of the panel's; small differences are the network's.
+let aheadMs = 0;
+const TOLERANCE_MS = 5000;
+
+/** Learn what the panel's clock says, so that times are told by it. */
+export function setClock(panelMs) {
+  const difference = Date.now() - panelMs;
+  aheadMs = Math.abs(difference) > TOLERANCE_MS ? difference : 0;
+}
+
 /** A moment relative to now, as 3 hours ago or in 2 days. */
-export function ago(moment, now = Date.now()) {
+export function ago(moment, now = Date.now() - aheadMs) {
   const seconds = (moment - now) / 1000;
   const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   const spans = [

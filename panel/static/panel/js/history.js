@@ -1,17 +1,22 @@
 /** The backups of a site: when, how large, whether proven; to download and to delete. */
 
-import { busy, call } from "./api.js";
+import { busy, call, Refused } from "./api.js";
 import { ask } from "./dialog.js";
-import { element, notice, say, timeElement, unseen } from "./dom.js";
+import { element, focusHeading, notice, say, timeElement, unseen } from "./dom.js";
 import { bytes, refreshTimes } from "./format.js";
 
 const PAGE = 20;
 const SPARKLINE = { width: 120, height: 24 };
 const PENDING_MS = 1000;
+const PATIENCE_MS = 120000;
+
+function addressOf(settings, backupId) {
+  return settings.backup.replace(/\/0$/, `/${backupId}`);
+}
 
 /** Fetch a bundle with the browser's own download. */
 export async function download(settings, backupId) {
-  const answer = await call("GET", `${settings.backup.replace("/0", `/${backupId}`)}/download`);
+  const answer = await call("GET", `${addressOf(settings, backupId)}/download`);
   const link = element("a", { href: answer.download_url, download: answer.filename, rel: "noreferrer" });
   document.body.append(link);
   link.click();
@@ -20,10 +25,13 @@ export async function download(settings, backupId) {
 
 /** Fills the section `#history`. */
 export class History {
-  constructor(section, settings, { showLog }) {
+  /** `showLog(job)` opens a log; `deleted()` is called when a backup is gone. */
+  constructor(section, settings, { showLog, deleted }) {
     this.section = section;
     this.settings = settings;
     this.showLog = showLog;
+    this.deleted = deleted;
+    this.drawn = "";
     this.wanted = PAGE;
     this.backups = [];
     section.querySelector("[data-history-more]").addEventListener("click", (event) => {
@@ -37,6 +45,10 @@ export class History {
     const query = new URLSearchParams({ skip: 0, limit: this.wanted });
     const { backups, total } = await call("GET", `${this.settings.backups}?${query}`);
     this.backups = backups;
+    // Who is at a button of a row stays there as long as the rows are the same.
+    const fresh = JSON.stringify([backups, total]);
+    if (fresh === this.drawn) return backups;
+    this.drawn = fresh;
     const find = (name) => this.section.querySelector(`[data-history${name}]`);
     say(find("-count"), String(total));
     find("-empty").hidden = total > 0;
@@ -71,7 +83,7 @@ export class History {
       state,
       element("td", { className: "number" }, isGood ? bytes(backup.size_bytes) : "–"),
       element("td", { className: "checksum", title: backup.sha256 }, backup.sha256 ? `${backup.sha256.slice(0, 16)}…` : "–"),
-      element("td", {}, backup.storage_provider),
+      element("td", { className: "place" }, backup.storage_provider),
       element("td", { className: "row-buttons" }, ...this.#buttons(backup, isGood)),
     );
   }
@@ -100,15 +112,22 @@ export class History {
       choice: isGood ? `Remove the bundle from ${backup.storage_provider} as well` : null,
     });
     if (!answer) return;
-    const url = `${this.settings.backup.replace("/0", `/${backup.id}`)}?delete_remote=${answer.choice}`;
+    const url = `${addressOf(this.settings, backup.id)}?delete_remote=${answer.choice}`;
     let done = await call("DELETE", url);
+    const began = performance.now();
     while (done.code === "pending") {
+      if (performance.now() - began > PATIENCE_MS) {
+        notice("done", null);
+        throw new Refused(0, "pending", "The node does not answer. Delete it again once the node is back.");
+      }
       notice("done", "The node is removing the bundle …", { kind: "good" });
       await new Promise((resolve) => setTimeout(resolve, PENDING_MS));
       done = await call("GET", done.status_url);
     }
     notice("done", done.message, { kind: "good" });
     await this.load();
+    focusHeading(this.section);
+    await this.deleted();
   }
 
   #drawSizes(backups) {

@@ -21,6 +21,10 @@ export class Live {
     this.events = null;
     this.timers = {};
     this.isPolling = false;
+    // Which start it is, and how many looks there were: what comes of an old one counts no more.
+    this.round = 0;
+    this.looks = 0;
+    this.shownLook = 0;
     document.addEventListener("visibilitychange", () => this.#wake());
     window.addEventListener("pagehide", () => this.stop());
     window.addEventListener("pageshow", (event) => event.persisted && this.start());
@@ -41,6 +45,7 @@ export class Live {
 
   /** Watch no more. */
   stop() {
+    this.round += 1;
     this.events?.close();
     this.events = null;
     this.isPolling = false;
@@ -60,7 +65,8 @@ export class Live {
     clearTimeout(this.timers.poll);
     clearTimeout(this.timers.retry);
     this.tell("live", "Live");
-    this.show(data);
+    this.looks += 1;
+    this.#showOf(this.looks, data);
     if (this.isLast(data)) this.#rest();
     else this.#expectEvents();
   }
@@ -112,21 +118,31 @@ export class Live {
     this.#close();
     clearTimeout(this.timers.silence);
     this.tell("idle", "Up to date");
+    const { round } = this;
     this.timers.rest = setTimeout(async () => {
       const data = await this.#ask();
-      if (hasSessionEnded()) return;
+      if (round !== this.round || hasSessionEnded()) return;
       if (data && this.isLast(data)) this.#rest();
       else this.start();
     }, POLL_MS);
   }
 
+  /** Show what a look found, unless what a later one found is shown already. */
+  #showOf(look, data) {
+    if (look < this.shownLook) return;
+    this.shownLook = look;
+    this.show(data);
+  }
+
   async #ask() {
+    this.looks += 1;
+    const look = this.looks;
     try {
       const data = await call("GET", this.poll);
       if (this.isPolling) {
         this.tell("polling", `No live stream; asking every ${POLL_MS / 1000} s instead`);
       }
-      this.show(data);
+      this.#showOf(look, data);
       return data;
     } catch (error) {
       if (error.status === 401) this.tell("lost", "Signed out");

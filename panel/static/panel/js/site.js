@@ -1,6 +1,6 @@
 /** The page of one site: how its backup goes, live, and what may be done with it. */
 
-import { busy, call } from "./api.js";
+import { busy, call, hasSessionEnded, part } from "./api.js";
 import { BackupView, completedOutcome, endedOutcome } from "./backup.js";
 import { ask } from "./dialog.js";
 import { notice, pageSettings, say } from "./dom.js";
@@ -10,6 +10,8 @@ import { Live } from "./live.js";
 import { LogView } from "./log.js";
 
 const ENDED = ["completed", "failed", "stopped"];
+// How soon the history shows what others, or a schedule, did to it.
+const HISTORY_MS = 30000;
 const NO_JOB = "00000000-0000-0000-0000-000000000000";
 const RESET_TEXT =
   "For a job that is stuck. It is given up at once, whatever it is doing and whether or not its " +
@@ -24,6 +26,11 @@ const view = new BackupView(section);
 const log = new LogView(document.querySelector("[data-log]"), settings.logs);
 const history = new History(document.getElementById("history"), settings, {
   showLog: (job) => log.open(job, { isActive: job === current?.job_id && isActive(current) }),
+  async deleted() {
+    outcomeOf = "";
+    await show(current);
+    await refreshHead();
+  },
 });
 
 let current = null;
@@ -38,7 +45,7 @@ async function show(status) {
   current = status;
   view.show(status);
   view.button("reset").hidden = !settings.mayManage;
-  if (status.status !== "completed") view.button("download").hidden = true;
+  showDownload();
   log.mark(status.job_id, isActive(status)).catch(() => {});
   if (known && isActive(status) && known.job_id !== status.job_id && !log.section.hidden) {
     await log.open(status.job_id, { isActive: true, scroll: false });
@@ -50,25 +57,46 @@ async function show(status) {
 async function showOutcome(status) {
   const key = `${status.job_id} ${status.status}`;
   if (key === outcomeOf) return;
+  const isNews = outcomeOf !== "";
   outcomeOf = key;
   try {
+    if (isNews) await refreshHead();
     if (!ENDED.includes(status.status)) {
       view.showOutcome([]);
       return;
     }
-    await history.load();
-    if (status.status === "completed") {
-      const backup = history.madeBy(status.job_id);
-      view.button("download").hidden = backup === null;
-      view.showOutcome(completedOutcome(status, backup));
-      return;
-    }
-    const job = await call("GET", settings.job.replace(NO_JOB, status.job_id));
-    view.showOutcome(endedOutcome(status, job));
+    if (isNews) notice("done", null);
+    const pairs = await outcomeOfEnded(status);
+    // Meanwhile somebody may have begun another job.
+    if (outcomeOf === key) view.showOutcome(pairs);
+    showDownload();
   } catch {
     // Nothing came of it, so it is asked again with the next status.
-    outcomeOf = "";
+    if (outcomeOf === key) outcomeOf = "";
   }
+}
+
+async function outcomeOfEnded(status) {
+  await history.load();
+  if (status.status === "completed") {
+    return completedOutcome(status, history.madeBy(status.job_id));
+  }
+  return endedOutcome(status, await call("GET", settings.job.replace(NO_JOB, status.job_id)));
+}
+
+function showDownload() {
+  const backup = current.status === "completed" ? history.madeBy(current.job_id) : null;
+  view.button("download").hidden = backup === null;
+}
+
+/** Bring the head up to date, which the server writes: how safe the site is, and what it stores. */
+async function refreshHead() {
+  const page = new DOMParser().parseFromString(await part(window.location.pathname), "text/html");
+  const fresh = page.querySelector(".site-head");
+  const old = document.querySelector(".site-head");
+  if (!fresh || old.contains(document.activeElement)) return;
+  refreshTimes(fresh);
+  old.replaceWith(document.importNode(fresh, true));
 }
 
 const live = new Live({
@@ -83,10 +111,14 @@ const live = new Live({
 });
 
 async function order(method, url) {
-  const answer = await call(method, url, {});
-  notice("done", answer.message, { kind: "good" });
-  await live.refresh();
-  return answer;
+  try {
+    const answer = await call(method, url, {});
+    notice("done", answer.message, { kind: "good" });
+    return answer;
+  } finally {
+    // If it was refused, the page may have been behind.
+    await live.refresh();
+  }
 }
 
 const ACTIONS = {
@@ -120,10 +152,17 @@ live.start();
 history
   .load()
   .catch((error) => notice("history", `The history could not be read: ${error.message}`));
-if (window.location.hash === "#log") {
-  call("GET", settings.status)
-    .then((status) => log.open(status.job_id, { isActive: isActive(status) }))
-    .catch(() => {});
+
+async function openAddressedLog() {
+  if (window.location.hash !== "#log") return;
+  const status = await call("GET", settings.status).catch(() => null);
+  if (status) await log.open(status.job_id, { isActive: isActive(status) });
 }
+
+openAddressedLog();
+window.addEventListener("hashchange", openAddressedLog);
 refreshTimes();
 setInterval(refreshTimes, 5000);
+setInterval(() => {
+  if (!document.hidden && !hasSessionEnded()) history.load().then(showDownload).catch(() => {});
+}, HISTORY_MS);
