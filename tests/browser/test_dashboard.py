@@ -133,7 +133,9 @@ def test_failure_says_why_and_what_to_do_and_is_tried_again(fleet: Fleet, tab: T
     fleet.mend_site("failing.example")
     failure.get_by_role("button", name="Retry failing.example").click()
     expect(tab.page.locator("#notices .notice-good")).to_be_visible()
-    expect(tab.page.locator("#failures")).to_contain_text("no site's newest backup failed")
+    expect(tab.page.locator("#failures")).to_contain_text(
+        "no site's newest backup failed", timeout=REFRESH_MS
+    )
     expect(tab.page.locator(".health-count.failing strong")).to_have_text("0")
     after = fleet.cluster.wait_for_end(fleet.sites["failing.example"])
     assert (after["status"], after["job_id"] != before) == ("completed", True)
@@ -215,10 +217,10 @@ def test_what_is_typed_stays_while_the_page_is_refreshed(tab: Tab) -> None:
 def test_place_in_the_page_is_kept_while_it_is_refreshed(tab: Tab) -> None:
     tab.page.set_viewport_size({"width": 390, "height": 844})
     wrap = tab.page.locator("#nodes .table-wrap")
-    wrap.evaluate("w => { w.scrollLeft = 120; }")
     link = tab.page.locator("#nodes").get_by_role("link", name="web-01")
     old = link.element_handle()
     link.focus()
+    wrap.evaluate("w => { w.scrollLeft = 120; }")
     # The heartbeat has moved on, so this part of the page is another one.
     wait_until(lambda: not old.evaluate("o => o.isConnected"), 30, "the part was replaced")
     expect(link).to_be_focused()
