@@ -25,7 +25,7 @@ urlpatterns = [
     path("sign-in/", SignIn.as_view(), name="sign-in"),
     path("sign-out/", SignOut.as_view(), name="sign-out"),
     path("sites/", pages.my_sites, name="my-sites"),
-    path("sites/<int:site_id>/", pages.site, name="site"),
+    path("sites/<int:site_id>/", pages.site, name="site-page"),
     path("admin/backup-maintenance/", include("panel.dashboard.urls")),
     *both("metrics", Metrics.as_view(), "metrics"),
     path("admin/", admin.site.urls),

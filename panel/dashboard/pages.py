@@ -126,7 +126,7 @@ def _charts(request: HttpRequest) -> dict[str, Any]:
             "runningStream": reverse("dashboard-running-stream"),
             "query": scope.query(page=request.GET.get("page", "")),
             "search": scope.search,
-            "site": reverse("site", args=[0]),
+            "site": reverse("site-page", args=[0]),
             "stop": reverse("job", args=[NO_JOB]),
         },
     }

@@ -5,6 +5,7 @@ import { ask } from "./dialog.js";
 import { notice, pageSettings, say } from "./dom.js";
 import { duration, refreshTimes } from "./format.js";
 import { Live } from "./live.js";
+import { replacePart } from "./parts.js";
 import { bindRows } from "./rows.js";
 
 const OVERVIEW_MS = 10000;
@@ -25,7 +26,7 @@ function newRow(status) {
   const row = document.getElementById("running-row").content.cloneNode(true).firstElementChild;
   const site = row.querySelector("[data-site]");
   site.textContent = status.site_name;
-  site.href = settings.site.replace("/0/", `/${status.site_id}/`);
+  site.href = settings.site.replace(/0\/$/, `${status.site_id}/`);
   row.querySelector("progress").setAttribute("aria-label", `Backup of ${status.site_name}`);
   const stop = row.querySelector("[data-stop]");
   stop.setAttribute("aria-label", `Stop the backup of ${status.site_name}`);
@@ -67,7 +68,7 @@ function showRunning({ jobs, total }) {
   running.querySelector("[data-running-empty]").hidden = shown.length > 0;
   const more = running.querySelector("[data-running-more]");
   more.hidden = total <= jobs.length;
-  say(more, `The ${jobs.length} furthest along of ${total} are shown.`);
+  say(more, `Of ${total} these are ${words ? "found among " : ""}the ${jobs.length} furthest along.`);
   if (gone.size || hasNew) refreshOverview();
 }
 
@@ -81,13 +82,22 @@ function update(row, status) {
 }
 
 let pending = null;
+let isAskedAgain = false;
 
-/** Ask for the rest of the page, once however many ask for it. */
+/** Ask for the rest of the page; once more if somebody asks meanwhile, for that was too early. */
 function refreshOverview() {
-  pending ??= loadOverview().finally(() => {
+  isAskedAgain = pending !== null;
+  pending ??= loadUntilFresh().finally(() => {
     pending = null;
   });
   return pending;
+}
+
+async function loadUntilFresh() {
+  do {
+    isAskedAgain = false;
+    await loadOverview();
+  } while (isAskedAgain);
 }
 
 async function loadOverview() {
@@ -104,15 +114,6 @@ async function loadOverview() {
   }
 }
 
-/** Put the new part in place of the old one, unless somebody is using the old one just now. */
-function replacePart(old, fresh) {
-  const markup = fresh.outerHTML;
-  if (!old || old.dataset.shown === markup || old.contains(document.activeElement)) return;
-  const imported = document.importNode(fresh, true);
-  imported.dataset.shown = markup;
-  old.replaceWith(imported);
-}
-
 new Live({
   stream: withQuery(settings.runningStream),
   poll: withQuery(settings.running),
@@ -122,10 +123,7 @@ new Live({
     say(connection, sentence);
   },
 }).start();
-bindRows(overview, async () => {
-  document.activeElement?.blur();
-  await refreshOverview();
-});
+bindRows(overview, refreshOverview);
 refreshTimes();
 setInterval(refreshTimes, 5000);
 setInterval(refreshOverview, OVERVIEW_MS);

@@ -1,12 +1,17 @@
 /** Live progress: by a stream of events, and by asking every few seconds where streams fail. */
 
-import { call, hasSessionEnded, sessionEnded } from "./api.js";
+import { call, hasSessionEnded } from "./api.js";
+import { notice } from "./dom.js";
 
 const INTERVAL_SECONDS = 2;
 // Events come at least every interval; a proxy that holds them back is found out by this.
 const SILENCE_MS = 7000;
 const POLL_MS = 3000;
 const RETRY_MS = 15000;
+const OVER = {
+  403: "You may not see this any more: the right to it was taken away.",
+  404: "What is shown here was removed.",
+};
 
 /**
  * Watches one thing. `show(data)` is called with each new state, `tell(kind, sentence)` with how
@@ -25,6 +30,7 @@ export class Live {
     this.round = 0;
     this.looks = 0;
     this.shownLook = 0;
+    this.isOver = false;
     document.addEventListener("visibilitychange", () => this.#wake());
     window.addEventListener("pagehide", () => this.stop());
     window.addEventListener("pageshow", (event) => event.persisted && this.start());
@@ -33,6 +39,11 @@ export class Live {
   /** Begin with a stream. */
   start() {
     this.stop();
+    if (!this.isOver) this.#open();
+  }
+
+  #open() {
+    this.#close();
     if (hasSessionEnded()) return;
     const separator = this.stream.includes("?") ? "&" : "?";
     const events = new EventSource(`${this.stream}${separator}interval=${INTERVAL_SECONDS}`);
@@ -56,7 +67,7 @@ export class Live {
   /** Learn at once how things stand, since something was just done. */
   async refresh() {
     await this.#ask();
-    if (!this.events && !hasSessionEnded()) this.start();
+    if (!this.events) this.start();
   }
 
   #received(events, data) {
@@ -71,11 +82,12 @@ export class Live {
     else this.#expectEvents();
   }
 
-  #ended(events, { code, detail }) {
+  /** The stream does not know whether the session has ended or only this right; a request does. */
+  async #ended(events, { detail }) {
     if (events !== this.events) return;
     this.stop();
-    if (code === "not_authenticated") sessionEnded();
     this.tell("lost", detail);
+    if (await this.#ask()) this.#fallBack();
   }
 
   #failed(events) {
@@ -98,12 +110,15 @@ export class Live {
     }, SILENCE_MS);
   }
 
+  /** Ask, and go on asking while streams are tried, until an event comes. */
   #fallBack() {
-    if (this.isPolling || hasSessionEnded()) return;
-    this.isPolling = true;
+    if (hasSessionEnded()) return;
     clearTimeout(this.timers.silence);
+    clearTimeout(this.timers.retry);
+    this.timers.retry = setTimeout(() => this.#open(), RETRY_MS);
+    if (this.isPolling) return;
+    this.isPolling = true;
     this.#poll();
-    this.timers.retry = setTimeout(() => this.start(), RETRY_MS);
   }
 
   async #poll() {
@@ -121,7 +136,7 @@ export class Live {
     const { round } = this;
     this.timers.rest = setTimeout(async () => {
       const data = await this.#ask();
-      if (round !== this.round || hasSessionEnded()) return;
+      if (round !== this.round || this.isOver) return;
       if (data && this.isLast(data)) this.#rest();
       else this.start();
     }, POLL_MS);
@@ -139,23 +154,33 @@ export class Live {
     const look = this.looks;
     try {
       const data = await call("GET", this.poll);
+      this.isOver = false;
       if (this.isPolling) {
         this.tell("polling", `No live stream; asking every ${POLL_MS / 1000} s instead`);
       }
       this.#showOf(look, data);
       return data;
     } catch (error) {
-      if (error.status === 401) this.tell("lost", "Signed out");
-      else this.tell("polling", `${error.message} Trying again every ${POLL_MS / 1000} s.`);
-      if ([401, 403, 404].includes(error.status)) {
-        this.stop();
-        if (error.status !== 401) this.tell("lost", error.message);
-      }
+      this.#refused(error);
       return null;
     }
   }
 
+  #refused({ status, message }) {
+    if (status === 401) {
+      this.stop();
+      this.tell("lost", "Signed out");
+    } else if (status in OVER) {
+      this.isOver = true;
+      this.stop();
+      this.tell("lost", OVER[status]);
+      notice("over", OVER[status], { kind: "fair" });
+    } else {
+      this.tell("polling", `${message} Trying again every ${POLL_MS / 1000} s.`);
+    }
+  }
+
   #wake() {
-    if (document.visibilityState === "visible" && this.isPolling) this.start();
+    if (document.visibilityState === "visible" && this.isPolling) this.#open();
   }
 }

@@ -13,8 +13,12 @@ export function bindRows(root, after = () => {}) {
     const form = event.target.closest("[data-scale]");
     if (!form) return;
     event.preventDefault();
-    const wanted = { concurrency: Number(form.elements.concurrency.value) };
-    post(form.querySelector("button"), form.dataset.scale, wanted, after);
+    const field = form.elements.concurrency;
+    const wanted = { concurrency: Number(field.value) };
+    post(form.querySelector("button"), form.dataset.scale, wanted, async () => {
+      field.defaultValue = wanted.concurrency;
+      await after();
+    });
   });
 }
 
