@@ -13,7 +13,7 @@ LOCKS := base mysql postgresql demo test
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate
 
-.PHONY: help demo test check bench requirements clean system-packages
+.PHONY: help demo test check bench screenshots requirements clean system-packages
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -25,6 +25,7 @@ help:
 	@echo 'make check         format, lint, types, layers, migrations'
 	@echo 'make bench         measure the bundle writer against its peers, how promptly a cluster obeys,'
 	@echo '                   and what 10,000 sites with 200,000 jobs cost the database'
+	@echo 'make screenshots   take the pictures in docs/images anew, of a panel with 300 sites'
 	@echo 'make requirements  lock requirements/*.in anew; UPGRADE=1 takes newer versions'
 	@echo 'make clean         remove the demo with its data, and what the tools left'
 
@@ -47,6 +48,9 @@ bench: $(VENV)/.test-installed
 	$(BIN)/python -m tests.bench.control
 	$(BIN)/python -m tests.bench.broker_traffic
 	$(BIN)/python -m tests.bench.scale
+
+screenshots: system-packages $(VENV)/.test-installed
+	$(BIN)/python -m tests.browser.screenshots
 
 requirements: $(VENV)/.test-installed
 	@for name in $(LOCKS); do \

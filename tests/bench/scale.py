@@ -1,6 +1,7 @@
 """Measure what the lists, the status and the admin's pages cost a large installation's database.
 
     python -m tests.bench.scale [--database mariadb] [--sites 10000] [--jobs 200000] [--runs 7]
+                                [--pages dashboard] ...
 
 A real server is filled with that many sites, jobs and what belongs to them; each page is asked for
 by each role, in one process with the panel's own code. The time is that between a query and its
@@ -102,7 +103,28 @@ def pages_of(role: Role) -> Iterator[tuple[str, str]]:
     yield "storages", f"{api}/storage/providers"
     yield "health", "/health"
     yield "daemon health", f"{api}/daemon/health"
+    yield from dashboard_pages_of(role)
     yield from admin_pages_of(role)
+
+
+def dashboard_pages_of(role: Role) -> Iterator[tuple[str, str]]:
+    """The pages that people keep open, and what those fetch."""
+    fleet = "/admin/backup-maintenance"
+    yield "dashboard", f"{fleet}/"
+    yield "dashboard, 90 days", f"{fleet}/?days=90"
+    yield "dashboard, one node", f"{fleet}/?node={role.node}"
+    yield "dashboard, search", f"{fleet}/?site=shop-00"
+    yield "overview", f"{fleet}/overview"
+    yield "overview, failing", f"{fleet}/overview?state=failing"
+    yield "overview, one node", f"{fleet}/overview?node={role.node}"
+    yield "running jobs", f"{fleet}/running"
+    yield "running jobs of node", f"{fleet}/running?node={role.node}"
+    yield "site list", "/sites/"
+    for state in ("protected", "at_risk", "failing", "running"):
+        yield f"site list, {state}", f"/sites/?state={state}"
+    yield "site list, search", "/sites/?site=shop-00"
+    yield "site list, end", f"/sites/?page={max(1, role.sites_seen // 50)}"
+    yield "site page", f"/sites/{role.site}/"
 
 
 def admin_pages_of(role: Role) -> Iterator[tuple[str, str]]:
@@ -121,8 +143,12 @@ def admin_pages_of(role: Role) -> Iterator[tuple[str, str]]:
 
 def measure(stopwatch: Stopwatch, role: Role, path: str, runs: int) -> Measured | None:
     """Ask for the page so often and once more; None where the role may not see it."""
+    from django.core.cache import cache
+
     found = []
     for _ in range(runs + 1):
+        # The charts are kept for a minute: here each request draws them anew.
+        cache.clear()
         stopwatch.queries.clear()
         status = role.client.get(path, HTTP_ACCEPT="application/json, text/html").status_code
         if status == 403 or (status == 302 and path.startswith("/admin/")):
@@ -177,14 +203,17 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=200_000)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--limit", type=float, default=50, help="milliseconds")
+    parser.add_argument(
+        "--pages", nargs="+", default=[""], help="Those whose names begin so; all of them."
+    )
     options = parser.parse_args()
     many = Size(options.nodes, options.sites, options.jobs)
     with ExitStack() as stack:
         set_up(stack, options.database)
-        return _compare(many, options.runs, options.limit)
+        return _compare(many, options.runs, options.limit, tuple(options.pages))
 
 
-def _compare(many: Size, runs: int, limit: float) -> int:
+def _compare(many: Size, runs: int, limit: float, wanted: tuple[str, ...]) -> int:
     from django.db import connection
     from django.db.backends.signals import connection_created
 
@@ -196,6 +225,7 @@ def _compare(many: Size, runs: int, limit: float) -> int:
         (role.name, page): measure(stopwatch, role, path, 3)
         for role in people()
         for page, path in pages_of(role)
+        if page.startswith(wanted)
     }
     began = time.monotonic()
     fill(many)
@@ -204,6 +234,8 @@ def _compare(many: Size, runs: int, limit: float) -> int:
     bad, slow = 0, {}
     for role in people():
         for page, path in pages_of(role):
+            if (role.name, page) not in few:
+                continue
             found, before = measure(stopwatch, role, path, runs), few[role.name, page]
             if found is None or before is None:
                 continue

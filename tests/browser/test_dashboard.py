@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.fleet import Fleet, running_fleet
+from tests.browser.small_fleet import Fleet, running_fleet
 from tests.servers import wait_until
 from tests.servers.browser import OpenTab, Tab
 from tests.servers.redis import RedisServer

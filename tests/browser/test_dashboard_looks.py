@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PEOPLE_PASSWORD
-from tests.browser.fleet import Fleet, running_fleet
+from tests.browser.small_fleet import Fleet, running_fleet
 from tests.servers.browser import DESKTOP, PHONE, OpenTab, Tab
 from tests.servers.cluster import Cluster
 from tests.servers.redis import RedisServer

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -117,13 +118,9 @@ class Tab:
 OpenTab = Callable[..., Tab]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser for the tests of a file.
-
-    Not of the session: while Playwright runs, an event loop does in this thread, and Django lets
-    nobody near a database from there. The pages under test are served by other processes.
-    """
+@contextmanager
+def started_browser() -> Iterator[Browser]:
+    """Yield a browser; while it runs, an event loop does in this thread."""
     found = [path for name in PROGRAMS if (path := shutil.which(name))]
     assert found, f"none of {', '.join(PROGRAMS)} is installed"
     # Chromium's sandbox refuses root.
@@ -132,6 +129,17 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=found[0], args=flags, headless=True)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for the tests of a file.
+
+    Not of the session: Django lets nobody near a database from a thread with an event loop. The
+    pages under test are served by other processes.
+    """
+    with started_browser() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
