@@ -1,4 +1,4 @@
-"""The dashboard for every role, in light and dark, on a phone, by keyboard, and with nothing in it."""
+"""The dashboard for every role, light and dark, on a phone, by keyboard, and with nothing in it."""
 
 from __future__ import annotations
 
