@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from backups.models import Job, Site, Stage
 from backups.states import ACTIVE, OUTSIDE, JobState, StageState
@@ -18,17 +19,36 @@ _SENTENCES = {
 IDLE_SENTENCE = "No backup is running"
 
 
-def backup_status(site: Site, job: Job | None) -> dict[str, Any]:
+class StageRow(NamedTuple):
+    """What a status object tells of a stage: a row of its columns, or a `Stage` itself."""
+
+    name: str
+    position: int
+    state: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    bytes_processed: int
+    bytes_total: int
+    detail: str
+
+
+def backup_status(
+    site: Site, job: Job | None, rows: Iterable[StageRow] | None = None
+) -> dict[str, Any]:
     """Return the status object of a site's newest job; after a reset the site reads idle.
 
-    `job` should come with its node and stages loaded, as from `newest_job`.
+    `job` should come with its node and stages loaded, as from `newest_job`, or with `rows`.
     """
-    return _idle(site) if job is None or job.reset_at is not None else job_status(site, job)
+    return _idle(site) if job is None or job.reset_at is not None else job_status(site, job, rows)
 
 
-def job_status(site: Site, job: Job) -> dict[str, Any]:
-    """Return the status object of a job itself; timestamps are aware datetimes, sizes bytes."""
-    stages = sorted(job.stages.all(), key=lambda stage: stage.position)
+def job_status(site: Site, job: Job, rows: Iterable[StageRow] | None = None) -> dict[str, Any]:
+    """Return the status object of a job itself; timestamps are aware datetimes, sizes bytes.
+
+    Where there are many jobs, `rows` are those of its stages: models take four times as long.
+    """
+    of_job: Iterable[Stage | StageRow] = job.stages.all() if rows is None else rows
+    stages = sorted(of_job, key=lambda stage: stage.position)
     current = _current(job, stages)
     return {
         "site_id": site.pk,
@@ -72,14 +92,14 @@ def _idle(site: Site) -> dict[str, Any]:
     }
 
 
-def _current(job: Job, stages: list[Stage]) -> Stage | None:
+def _current(job: Job, stages: list[Stage | StageRow]) -> Stage | StageRow | None:
     """Return the stage that runs or comes next; of an ended job the last that was begun."""
     if job.state == JobState.QUEUED and job.started_at is None:
         return None
     return stages[min(job.stages_done, len(stages) - 1)] if stages else None
 
 
-def _message(job: Job, current: Stage | None, stages_total: int) -> str:
+def _message(job: Job, current: Stage | StageRow | None, stages_total: int) -> str:
     if job.state in ACTIVE and current is not None:
         return f"Stage {current.position + 1}/{stages_total}: {current.name}"
     warnings = len(job.warnings)
@@ -105,7 +125,7 @@ def _eta_seconds(job: Job) -> int | None:
     return max(0, round(elapsed * (100 - job.progress) / job.progress))
 
 
-def _stage(stage: Stage) -> dict[str, Any]:
+def _stage(stage: Stage | StageRow) -> dict[str, Any]:
     return {
         "name": stage.name,
         "status": StageState(stage.state).value,

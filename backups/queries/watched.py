@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ from django.db.models import (
     Case,
     Count,
     OuterRef,
-    Prefetch,
     QuerySet,
     Subquery,
     Value,
@@ -21,7 +21,7 @@ from django.db.models import (
 )
 
 from backups.models import Job, Site, Stage
-from backups.queries.status import backup_status, job_status
+from backups.queries.status import StageRow, backup_status, job_status
 from backups.queries.visibility import jobs_visible_to
 from backups.roles import Person, Role
 from backups.states import ACTIVE, JobState
@@ -31,10 +31,6 @@ _OF_SITE = ("name", "node__name")
 _OF_JOB = (
     *("site__name", "node__name", "state", "reset_at", "stages_done", "progress", "worker"),
     *("warnings", "error_message", "error_hint", "started_at", "finished_at"),
-)
-_OF_STAGE = (
-    *("job", "name", "position", "state", "started_at", "finished_at"),
-    *("bytes_processed", "bytes_total", "detail"),
 )
 # A page shows no more bars than these; the total says how many there are.
 JOBS_SHOWN = 50
@@ -74,11 +70,17 @@ def watched_statuses(keys: Collection[Watched]) -> dict[Watched, dict[str, Any]]
     lists = _running({key for key in keys if isinstance(key, Running)})
     job_ids = {key for key in keys if isinstance(key, uuid.UUID)}
     wanted = job_ids | {site.newest for site in with_newest if site.newest is not None}
-    found = _jobs(wanted.union(*(listed for listed, _ in lists.values())))
+    in_lists: set[uuid.UUID] = set().union(*(listed for listed, _ in lists.values()))
+    found = Job.objects.select_related("node", "site").only(*_OF_JOB).in_bulk(wanted | in_lists)
+    stages = _stages(found.keys())
     shown: dict[Watched, dict[str, Any]] = {
-        site.pk: backup_status(site, found.get(site.newest)) for site in with_newest
+        site.pk: backup_status(site, found.get(site.newest), stages[site.newest])
+        for site in with_newest
     }
-    of_jobs = {key: job_status(found[key].site, found[key]) for key in found.keys() - shown.keys()}
+    of_jobs = {
+        job_id: job_status(found[job_id].site, found[job_id], stages[job_id])
+        for job_id in (job_ids | in_lists) & found.keys()
+    }
     shown |= {key: of_jobs[key] for key in job_ids & of_jobs.keys()}
     for key, (listed, total) in lists.items():
         # One that was deleted a moment ago is of no interest.
@@ -87,10 +89,12 @@ def watched_statuses(keys: Collection[Watched]) -> dict[Watched, dict[str, Any]]
     return shown
 
 
-def _jobs(wanted: Iterable[uuid.UUID]) -> dict[uuid.UUID, Job]:
-    jobs = Job.objects.select_related("node", "site").only(*_OF_JOB)
-    stages = Prefetch("stages", Stage.objects.only(*_OF_STAGE))
-    return jobs.prefetch_related(stages).in_bulk(list(wanted))
+def _stages(jobs: Collection[uuid.UUID]) -> defaultdict[uuid.UUID | None, list[StageRow]]:
+    stages: defaultdict[uuid.UUID | None, list[StageRow]] = defaultdict(list)
+    rows = Stage.objects.filter(job__in=jobs).order_by().values_list("job", *StageRow._fields)
+    for job_id, *columns in rows:
+        stages[job_id].append(StageRow(*columns))
+    return stages
 
 
 def _running(keys: set[Running]) -> dict[Running, tuple[list[uuid.UUID], int]]:

@@ -68,7 +68,7 @@ class Feed:
     def __init__(self) -> None:
         self._channels: dict[Watched, Channel] = {}
         self._seats: set[Seat] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @asynccontextmanager
     async def watch(
@@ -79,9 +79,8 @@ class Feed:
         seat = Seat(viewer, channel)
         channel.viewers += 1
         self._seats.add(seat)
-        if all(task.done() for task in self._tasks):
-            looks = ((POLL_SECONDS, self._look), (CHECK_SECONDS, self._check))
-            self._tasks = [asyncio.create_task(self._repeat(*look)) for look in looks]
+        self._keep_going("look", POLL_SECONDS, self._look)
+        self._keep_going("check", CHECK_SECONDS, self._check)
         try:
             yield seat
         finally:
@@ -90,11 +89,19 @@ class Feed:
             if not channel.viewers and self._channels.get(key) is channel:
                 del self._channels[key]
 
+    def _keep_going(self, name: str, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
+        # Each ends by itself some time after the last viewer has gone.
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            self._tasks[name] = asyncio.create_task(self._repeat(seconds, look))
+
     async def _repeat(self, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
         took = 0.0
-        while self._seats:
+        while True:
             # At regular times; a database that is slow has a rest as long as its work.
             await asyncio.sleep(max(seconds - took, took))
+            if not self._seats:
+                return
             began = time.monotonic()
             try:
                 await look()

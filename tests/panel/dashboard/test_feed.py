@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -109,6 +110,27 @@ def test_who_lost_the_right_is_woken_and_the_others_go_on(monkeypatch: pytest.Mo
     monkeypatch.setattr(feeds, "CHECK_SECONDS", 0.1)
     assert asyncio.run(watch_all()) == [False, True, False]
     assert asked == [{_viewer(number) for number in range(3)}]
+
+
+def test_who_comes_after_the_last_has_gone_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look has ended by then, while the check of rights still sleeps."""
+
+    async def watch(feed: feeds.Feed) -> Snapshot | None:
+        async with feed.watch(7, _viewer(1), _snapshot("")) as seat:
+            await asyncio.wait_for(seat.channel.changed.wait(), 10)
+            return seat.channel.snapshot
+
+    async def watch_twice() -> list[Snapshot | None]:
+        feed = feeds.Feed()
+        first = await watch(feed)
+        await asyncio.wait_for(feed._tasks["look"], 10)
+        assert not feed._tasks["check"].done()
+        return [first, await watch(feed)]
+
+    said = map(_snapshot, map(str, itertools.count(1)))
+    monkeypatch.setattr(feeds, "take_snapshots", lambda keys: dict.fromkeys(keys, next(said)))
+    monkeypatch.setattr(feeds, "POLL_SECONDS", 0.05)
+    assert asyncio.run(watch_twice()) == [_snapshot("1"), _snapshot("2")]
 
 
 def test_last_that_was_known_is_shown_while_the_database_is_away(
