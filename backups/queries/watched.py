@@ -20,16 +20,16 @@ from django.db.models import (
     Window,
 )
 
-from backups.models import Job, Site, Stage
+from backups.models import Job, Node, Site, Stage
 from backups.queries.status import StageRow, backup_status, job_status
 from backups.queries.visibility import jobs_visible_to
 from backups.roles import Person, Role
 from backups.states import ACTIVE, JobState
 
 # What a status object is made of; what else these rows hold may be long, or secret.
-_OF_SITE = ("name", "node__name")
+_OF_SITE = ("name", "node")
 _OF_JOB = (
-    *("site__name", "node__name", "state", "reset_at", "stages_done", "progress", "worker"),
+    *("site", "node", "state", "reset_at", "stages_done", "progress", "worker"),
     *("warnings", "error_message", "error_hint", "started_at", "finished_at"),
 )
 # A page shows no more bars than these; the total says how many there are.
@@ -65,13 +65,13 @@ def watched_statuses(keys: Collection[Watched]) -> dict[Watched, dict[str, Any]]
     """
     site_ids = [key for key in keys if isinstance(key, int)]
     newest = Job.objects.filter(site=OuterRef("pk")).order_by("-queued_at", "-pk")
-    sites = Site.objects.filter(pk__in=site_ids).select_related("node").only(*_OF_SITE)
+    sites = Site.objects.filter(pk__in=site_ids).only(*_OF_SITE)
     with_newest = list(sites.annotate(newest=Subquery(newest.values("pk")[:1])))
     lists = _running({key for key in keys if isinstance(key, Running)})
     job_ids = {key for key in keys if isinstance(key, uuid.UUID)}
     wanted = job_ids | {site.newest for site in with_newest if site.newest is not None}
     in_lists: set[uuid.UUID] = set().union(*(listed for listed, _ in lists.values()))
-    found = Job.objects.select_related("node", "site").only(*_OF_JOB).in_bulk(wanted | in_lists)
+    found = _with_sites(Job.objects.only(*_OF_JOB).in_bulk(wanted | in_lists), with_newest)
     stages = _stages(found.keys())
     shown: dict[Watched, dict[str, Any]] = {
         site.pk: backup_status(site, found.get(site.newest), stages[site.newest])
@@ -87,6 +87,24 @@ def watched_statuses(keys: Collection[Watched]) -> dict[Watched, dict[str, Any]]
         statuses = [of_jobs[job_id] for job_id in listed if job_id in of_jobs]
         shown[key] = {"jobs": statuses, "total": total}
     return shown
+
+
+def _with_sites(jobs: dict[uuid.UUID, Job], known: list[Any]) -> dict[uuid.UUID, Job]:
+    """Give jobs and known sites their node, and jobs their site; without those that have none now.
+
+    One object for each node and site: a join would make one for each row.
+    """
+    sites: dict[int, Site] = {site.pk: site for site in known}
+    missing = {job.site_id for job in jobs.values()} - sites.keys()
+    sites |= Site.objects.only(*_OF_SITE).in_bulk(missing) if missing else {}
+    jobs = {job_id: job for job_id, job in jobs.items() if job.site_id in sites}
+    rows: list[Job | Site] = [*jobs.values(), *known]
+    nodes = Node.objects.only("name").in_bulk({row.node_id for row in rows})
+    for row in rows:
+        row.node = nodes[row.node_id]
+    for job in jobs.values():
+        job.site = sites[job.site_id]
+    return jobs
 
 
 def _stages(jobs: Collection[uuid.UUID]) -> defaultdict[uuid.UUID | None, list[StageRow]]:

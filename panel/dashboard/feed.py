@@ -98,8 +98,8 @@ class Feed:
     async def _repeat(self, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
         took = 0.0
         while True:
-            # At regular times; a database that is slow has a rest as long as its work.
-            await asyncio.sleep(max(seconds - took, took))
+            # At regular times; however slow the database is, it has a rest.
+            await asyncio.sleep(max(seconds - took, seconds / 5))
             if not self._seats:
                 return
             began = time.monotonic()
@@ -108,6 +108,8 @@ class Feed:
             except (DatabaseError, InterfaceError) as error:
                 # Who watches goes on seeing the last that was known.
                 logger.warning("streams cannot be brought up to date: %s", type(error).__name__)
+            except Exception:
+                logger.exception("streams cannot be brought up to date")
             took = time.monotonic() - began
 
     async def _look(self) -> None:

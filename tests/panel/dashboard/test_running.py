@@ -126,8 +126,8 @@ def test_queries_stay_when_there_are_more_jobs_than_are_shown(
         if number not in (1, JOBS_SHOWN + 4):
             continue
         keys = [Running(None), running_for(user), running_for(user, nodes[0].pk)]
-        # Twice who sees what, for each key its jobs; then all jobs, and their stages.
-        with django_assert_num_queries(10):
+        # Users, twice who sees what, for each key its jobs; then jobs, sites, nodes, stages.
+        with django_assert_num_queries(12):
             shown = watched_statuses(keys)
     assert [shown[key]["total"] for key in keys] == [JOBS_SHOWN + 5, 28, 28]
     assert [len(shown[key]["jobs"]) for key in keys] == [JOBS_SHOWN, 28, 28]
