@@ -24,7 +24,7 @@ help:
 	@echo '                   PYTEST_ARGUMENTS="-k bundle" runs some of the tests'
 	@echo 'make check         format, lint, types, layers, migrations'
 	@echo 'make bench         measure the bundle writer against its peers, how promptly a cluster obeys,'
-	@echo '                   and what 10,000 sites with 200,000 jobs cost the database'
+	@echo '                   what 10,000 sites with 200,000 jobs cost the database, and 1,000 viewers the panel'
 	@echo 'make screenshots   take the pictures in docs/images anew, of a panel with 300 sites'
 	@echo 'make requirements  lock requirements/*.in anew; UPGRADE=1 takes newer versions'
 	@echo 'make clean         remove the demo with its data, and what the tools left'
@@ -48,6 +48,7 @@ bench: $(VENV)/.test-installed
 	$(BIN)/python -m tests.bench.control
 	$(BIN)/python -m tests.bench.broker_traffic
 	$(BIN)/python -m tests.bench.scale
+	$(BIN)/python -m tests.bench.streams
 
 screenshots: system-packages $(VENV)/.test-installed
 	$(BIN)/python -m tests.browser.screenshots

@@ -18,7 +18,7 @@ from panel.audit.answers import body_of, is_failed_form, leads_to_sign_in, outco
 from panel.errors import DASHBOARD
 
 ADMIN = "/admin/"
-STREAMS = ("/backup/stream/", "/backup-progress-sse/")
+STREAMS = ("/backup/stream/", "/backup-progress-sse/", "/running-sse")
 WRONG_SIGN_IN = "The name or the password is wrong, or this account may not sign in here."
 # What was known before the view ran, and may be gone after it.
 BEFORE = "holdfast.audit.object"

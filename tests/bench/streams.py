@@ -75,9 +75,14 @@ class Clients:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._order = {"port": port, "requests": requests, "stamp": STAMP}
+        self.open_worst = self.open_all = 0.0
+
+    def open(self) -> None:
+        """Open all streams, and note how long all of them and the slowest took."""
         began = time.monotonic()
-        self._say(json.dumps({"port": port, "requests": requests, "stamp": STAMP}))
-        self.open_worst: float = self._hear()["open_worst"]
+        self._say(json.dumps(self._order))
+        self.open_worst = self._hear()["open_worst"]
         self.open_all = time.monotonic() - began
 
     def forget(self) -> None:
@@ -91,6 +96,11 @@ class Clients:
         heard = self._hear()
         self._popen.wait()
         return heard
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        self._popen.kill()
+        self._popen.wait()
 
     def _say(self, line: str) -> None:
         assert self._popen.stdin is not None
@@ -183,8 +193,9 @@ def measure(
     empty = panel.memory_info().rss / 2**20
     jobs = jobs[: scenario.jobs]
     requests, write = requests_of(scenario, jobs, people), writer(jobs)
+    clients = Clients(cluster.port, requests)
     try:
-        clients = Clients(cluster.port, requests)
+        clients.open()
         write_for(SETTLE_SECONDS, write)
         before = read_meter(panel)
         clients.forget()
@@ -193,6 +204,7 @@ def measure(
         heard = clients.end()
         peak = _peak_megabytes(daemon.pid)
     finally:
+        clients.kill()
         daemon.stop()
     took = after.at - before.at
     delays = sorted(heard["delays"])
