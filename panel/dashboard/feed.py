@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 POLL_SECONDS = 0.5
+# Beyond so many sites and jobs the first are told before the last are looked at.
+LOOK_AT_ONCE = 250
 
 # The database is asked here alone, so that a slow one holds up no request and no event loop.
 _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="feed")
@@ -113,10 +115,16 @@ class Feed:
             took = time.monotonic() - began
 
     async def _look(self) -> None:
-        channels = dict(self._channels)
-        snapshots = await in_thread(take_snapshots, list(channels))
-        for key, channel in channels.items():
-            channel.publish(snapshots.get(key))
+        keys = list(self._channels)
+        for begin in range(0, len(keys), LOOK_AT_ONCE):
+            some = {
+                key: self._channels[key]
+                for key in keys[begin:][:LOOK_AT_ONCE]
+                if key in self._channels
+            }
+            snapshots = await in_thread(take_snapshots, some.keys())
+            for key, channel in some.items():
+                channel.publish(snapshots.get(key))
 
     async def _check(self) -> None:
         seats = list(self._seats)
