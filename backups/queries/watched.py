@@ -31,6 +31,7 @@ _OF_SITE = ("name", "node__name")
 _OF_JOB = (
     *("site__name", "node__name", "state", "reset_at", "stages_done", "progress", "worker"),
     *("warnings", "error_message", "error_hint", "started_at", "finished_at"),
+    "stop_requested_at",
 )
 _OF_STAGE = (
     *("job", "name", "position", "state", "started_at", "finished_at"),
