@@ -45,7 +45,7 @@ class Backup(models.Model):
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["site", "-created_at"]),
-            models.Index(fields=["status", "created_at"]),
+            models.Index(fields=["status", "created_at", "size_bytes"]),
             models.Index(fields=["is_suspect", "created_at"]),
             # Sums are made in these alone: of all sites, and of some.
             models.Index(fields=["status", "storage", "size_bytes"]),

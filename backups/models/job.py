@@ -87,9 +87,10 @@ class Job(models.Model):
         # What lists filter by, then their order, which a database reads backwards as well. The
         # columns behind are for other filters: without them each row would be read to be counted.
         indexes = [
-            models.Index(fields=["site", "queued_at", "state", "kind"]),
+            models.Index(fields=["site", "queued_at", "state", "kind", "reset_at"]),
             models.Index(fields=["node", "state", "queued_at"]),
-            models.Index(fields=["state", "queued_at", "id", "kind"]),
+            # With the times, since the dashboard sums months of jobs up.
+            models.Index(fields=["state", "queued_at", "id", "kind", "started_at", "finished_at"]),
             models.Index(fields=["kind", "queued_at"]),
             models.Index(fields=["trigger", "queued_at"]),
         ]

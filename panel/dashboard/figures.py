@@ -30,21 +30,21 @@ def charts_of(scope: Scope) -> list[Chart]:
 
 def _draw(scope: Scope) -> list[Chart]:
     days = trends.days_until_today(scope.days)
-    backups = trends.backups_by_day(scope.backups, days)
+    jobs = trends.jobs_by_day(scope.jobs, days)
     return [
-        _ends(trends.jobs_by_day(scope.jobs, days)),
+        _ends(jobs),
         _trend(
             "Average duration",
             "How long good backups took",
-            [day.day for day in backups],
-            [day.seconds for day in backups],
+            days,
+            [day.seconds for day in jobs],
             duration,
         ),
         _trend(
             "Average size",
             "How large good backups are",
-            [day.day for day in backups],
-            [day.size_bytes for day in backups],
+            days,
+            trends.sizes_by_day(scope.backups, days),
             filesizeformat,
         ),
         _ages(trends.ages_of_newest(scope.sites)),

@@ -72,11 +72,12 @@ def my_sites(request: HttpRequest) -> HttpResponseBase:
     """List the sites that a person may see, with how safe they are."""
     form = FilterForm(request.GET, _person(request))
     scope = scope_of(form, _person(request))
+    health = fleet_health(scope)
     context = {
         "form": form,
         "scope": scope,
-        "health": fleet_health(scope),
-        "page": page_of_sites(scope, request.GET.get("page", "1")),
+        "health": health,
+        "page": page_of_sites(scope, request.GET.get("page", "1"), health),
         "has_sites": sites_visible_to(_person(request)).exists(),
         "has_nodes": nodes_visible_to(_person(request)).exists(),
     }

@@ -7,6 +7,7 @@ A real server is filled with that many sites, jobs and what belongs to them; eac
 by each role, in one process with the panel's own code. The time is that between a query and its
 last row, added up over all queries of the request: the median of the runs, after one that warms
 up. Each page is asked for with a few rows first: it must take as many queries then.
+Pages with charts are asked for twice: as they are kept for a minute, and drawn anew.
 
 Ends with 1 if a page takes more queries than with few rows, or more than `--limit` milliseconds.
 """
@@ -31,6 +32,10 @@ from tests.bench.scale_rows import Role, Size, fill, people
 FEW = Size(nodes=4, sites=24, jobs=480)
 SLOW_MILLISECONDS = 20
 ORDERINGS = ("id", "name", "url", "created_at", "last_backup", "backup_count", "storage_used_bytes")
+# Charts are drawn once a minute for all who see the same, so they may take longer.
+ANEW, ANEW_FACTOR = ", anew", 3
+# Among few rows nothing may be in that state; then no rows are asked for.
+MAYBE_EMPTY = ("site list, ", "overview, ", "dashboard, ")
 CHANGELISTS = ("site", "job", "backup", "node", "jobevent", "stage", "worker", "storage")
 
 
@@ -111,9 +116,10 @@ def dashboard_pages_of(role: Role) -> Iterator[tuple[str, str]]:
     """The pages that people keep open, and what those fetch."""
     fleet = "/admin/backup-maintenance"
     yield "dashboard", f"{fleet}/"
-    yield "dashboard, 90 days", f"{fleet}/?days=90"
-    yield "dashboard, one node", f"{fleet}/?node={role.node}"
-    yield "dashboard, search", f"{fleet}/?site=shop-00"
+    yield f"dashboard{ANEW}", f"{fleet}/"
+    yield f"dashboard, 90 days{ANEW}", f"{fleet}/?days=90"
+    yield f"dashboard, one node{ANEW}", f"{fleet}/?node={role.node}"
+    yield f"dashboard, search{ANEW}", f"{fleet}/?site=shop-00"
     yield "overview", f"{fleet}/overview"
     yield "overview, failing", f"{fleet}/overview?state=failing"
     yield "overview, one node", f"{fleet}/overview?node={role.node}"
@@ -141,14 +147,16 @@ def admin_pages_of(role: Role) -> Iterator[tuple[str, str]]:
     yield "admin: job's log", f"/admin/backups/jobevent/?job__id__exact={role.job}"
 
 
-def measure(stopwatch: Stopwatch, role: Role, path: str, runs: int) -> Measured | None:
+def measure(
+    stopwatch: Stopwatch, role: Role, path: str, runs: int, *, anew: bool = False
+) -> Measured | None:
     """Ask for the page so often and once more; None where the role may not see it."""
     from django.core.cache import cache
 
     found = []
     for _ in range(runs + 1):
-        # The charts are kept for a minute: here each request draws them anew.
-        cache.clear()
+        if anew:
+            cache.clear()
         stopwatch.queries.clear()
         status = role.client.get(path, HTTP_ACCEPT="application/json, text/html").status_code
         if status == 403 or (status == 302 and path.startswith("/admin/")):
@@ -222,7 +230,7 @@ def _compare(many: Size, runs: int, limit: float, wanted: tuple[str, ...]) -> in
     stopwatch.watch(connection)
     fill(FEW)
     few = {
-        (role.name, page): measure(stopwatch, role, path, 3)
+        (role.name, page): measure(stopwatch, role, path, 3, anew=page.endswith(ANEW))
         for role in people()
         for page, path in pages_of(role)
         if page.startswith(wanted)
@@ -236,13 +244,14 @@ def _compare(many: Size, runs: int, limit: float, wanted: tuple[str, ...]) -> in
         for page, path in pages_of(role):
             if (role.name, page) not in few:
                 continue
-            found, before = measure(stopwatch, role, path, runs), few[role.name, page]
+            anew = page.endswith(ANEW)
+            found, before = measure(stopwatch, role, path, runs, anew=anew), few[role.name, page]
             if found is None or before is None:
                 continue
             verdict = []
-            if found.queries > before.queries:
+            if found.queries > before.queries + page.startswith(MAYBE_EMPTY):
                 verdict.append("more queries")
-            if found.milliseconds > limit:
+            if found.milliseconds > limit * (ANEW_FACTOR if anew else 1):
                 verdict.append("slow")
             bad += bool(verdict)
             if found.slowest[0] > SLOW_MILLISECONDS:

@@ -148,7 +148,7 @@ def plan_sites(number: int, nodes: int) -> list[SitePlan]:
                 frequency="daily" if fate != "safe" else frequency,
                 last_run=_last_run(chance, frequency if fate == "safe" else "daily", fate),
                 bytes_now=_size(chance, fate),
-                growth_percent=chance.uniform(-0.1, 0.8),
+                growth_percent=chance.uniform(-0.1, 1.6),
                 files=chance.randrange(2_000, 40_000),
                 fate=fate,
             )
