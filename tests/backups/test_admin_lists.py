@@ -132,9 +132,11 @@ def test_empty_list_says_what_to_do_first(model: type, words: str, staff: Client
 def test_commands_for_a_first_node_are_those_that_there_are(node: Node) -> None:
     from django.core.management import CommandError, call_command
 
+    # Understood, and refused for what there is already and for a database that is a file.
     with pytest.raises(CommandError, match="already exists"):
         call_command("node", "add", "web-01", "--root", "/var/www")
-    call_command("node", "token", "web-01", "--quiet")
+    with pytest.raises(CommandError, match="Another host cannot reach"):
+        call_command("node", "token", "web-01")
 
 
 def test_site_with_a_history_can_be_deleted_and_its_log_is_not_read(
