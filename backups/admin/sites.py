@@ -190,7 +190,7 @@ class SiteAdmin(DomainAdmin):
 
     def view_on_site(self, site: Site) -> str:
         """Return where the site is watched and backed up."""
-        return reverse("site", args=[site.pk])
+        return reverse("site-page", args=[site.pk])
 
     @admin.display(description="stored", ordering="storage_used_bytes")
     def stored(self, site: Site) -> str:
