@@ -40,15 +40,18 @@ def size(number: int | None) -> str:
 
 
 def duration(began: datetime | None, ended: datetime | None = None) -> str:
-    """Return how long it took, or takes until now, as `1 h 02 min`."""
+    """Return how long it took, or takes until now, in its two largest units: `4 m 10 s`."""
     if began is None:
         return NOTHING
-    seconds = max(0, round(((ended or datetime.now(UTC)) - began).total_seconds()))
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+    rest = round(((ended or datetime.now(UTC)) - began).total_seconds())
+    if rest < 1:
+        return "under 1 s"
+    parts: list[str] = []
+    for seconds, unit in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        number, rest = divmod(rest, seconds)
+        if number or parts:
+            parts.append(f"{number} {unit}" if number else "")
+    return " ".join(part for part in parts[:2] if part)
 
 
 def row_link(model: str, key: Any, text: object) -> SafeString | str:  # noqa: ANN401

@@ -56,10 +56,10 @@ RECORD = (
     "created_at",
 )
 # For those who may not change them: without the password, which a page that is only read would
-# show, and without the people.
+# show, without the people, and without links to what they may not open.
 LOOKED_AT = (
-    (None, {"fields": ("name", "url", "node", "wp_path", "wp_config_path", "excludes")}),
-    ("Storage", {"fields": ("storage",)}),
+    (None, {"fields": ("name", "url", "node_name", "wp_path", "wp_config_path", "excludes")}),
+    ("Storage", {"fields": ("storage_name",)}),
     ("Record", {"fields": RECORD}),
 )
 
@@ -111,7 +111,7 @@ class SiteAdmin(DomainAdmin):
         "that its node may read.",
     )
     search_fields = ("name", "url", "wp_path")
-    readonly_fields = (*RECORD, "password_is_set")
+    readonly_fields = (*RECORD, "node_name", "storage_name", "password_is_set")
     filter_horizontal = ("admins",)
     actions = ("back_up",)
     fieldsets = (
@@ -180,9 +180,17 @@ class SiteAdmin(DomainAdmin):
         word = Protection(site.protection)
         return badge(str(word.label), word.value)
 
+    @admin.display(description="node")
+    def node_name(self, site: Site) -> str:
+        return str(site.node)
+
+    @admin.display(description="storage")
+    def storage_name(self, site: Site) -> str:
+        return str(site.storage or "the default one")
+
     def view_on_site(self, site: Site) -> str:
         """Return where the site is watched and backed up."""
-        return reverse("site", args=[site.pk])
+        return reverse("site-page", args=[site.pk])
 
     @admin.display(description="stored", ordering="storage_used_bytes")
     def stored(self, site: Site) -> str:

@@ -28,6 +28,7 @@ class JobEvent(models.Model):
 
     class Meta:
         ordering = ["id"]
+        verbose_name = "log line"
         indexes = [models.Index(fields=["level"])]
 
     def __str__(self) -> str:

@@ -8,4 +8,4 @@ class AccountsConfig(AppConfig):
 
     name = "panel.accounts"
     label = "accounts"
-    verbose_name = "Accounts"
+    verbose_name = "People"

@@ -138,6 +138,7 @@ class SignIn(models.Model):
 
     class Meta:
         ordering = ["-last_used_at"]
+        verbose_name = "sign-in"
 
     def __str__(self) -> str:
         return f"{self.user} from {self.address or 'an unknown address'}"

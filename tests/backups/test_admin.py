@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from backups.actions import followups, nodes
 from backups.models import (
+    AuditEntry,
     Backup,
     EnrolmentToken,
     FollowUpTask,
@@ -29,9 +30,9 @@ from backups.models import (
 from panel.accounts.models import User
 from tests.backups.conftest import ended_job
 
-MODELS = [Backup, EnrolmentToken, FollowUpTask, Job, JobEvent, Node, Site, Stage, Storage, Worker,
-          User]  # fmt: skip
-READ_ONLY = [Backup, EnrolmentToken, Job, JobEvent, Stage, Worker]
+MODELS = [AuditEntry, Backup, EnrolmentToken, FollowUpTask, Job, JobEvent, Node, Site, Stage,
+          Storage, Worker, User]  # fmt: skip
+READ_ONLY = [AuditEntry, Backup, EnrolmentToken, Job, JobEvent, Stage, Worker]
 MakeBackup = Callable[..., Backup]
 
 
@@ -44,6 +45,13 @@ def rows(site: Site, live_worker: Worker, make_backup: MakeBackup, super_admin: 
     make_backup(site, job=ended_job(site))
     followups.add_task(user=super_admin, title="example", job=Job.objects.get())
     make_token(site.node)
+    make_entry(super_admin)
+
+
+def make_entry(user: User) -> AuditEntry:
+    return AuditEntry.objects.create(
+        actor=user, actor_name=user.email, action="site.change", source="api", outcome="success"
+    )
 
 
 def make_token(node: Node, number: int = 1) -> EnrolmentToken:
@@ -74,6 +82,7 @@ def test_list_takes_as_many_queries_for_one_row_as_for_many(
         make_token(Node.objects.create(name=f"n{number}", allowed_roots=["/srv"]), number)
         user = User.objects.create_user(f"u{number}@example.com")
         followups.add_task(user=user, title="x", job=Job.objects.first())
+        make_entry(user)
     with CaptureQueriesContext(connection) as many:
         assert staff.get(page(model)).status_code == 200
     # Filters in the sidebar come and go with what there is to choose from.

@@ -36,7 +36,10 @@ ORDERINGS = ("id", "name", "url", "created_at", "last_backup", "backup_count", "
 ANEW, ANEW_FACTOR = ", anew", 3
 # Among few rows nothing may be in that state; then no rows are asked for.
 MAYBE_EMPTY = ("site list, ", "overview, ", "dashboard, ")
-CHANGELISTS = ("site", "job", "backup", "node", "jobevent", "stage", "worker", "storage")
+CHANGELISTS = (
+    *("site", "job", "backup", "node", "jobevent", "stage", "worker", "storage"),
+    *("auditentry", "followuptask", "enrolmenttoken"),
+)
 
 
 @dataclass
@@ -137,7 +140,14 @@ def admin_pages_of(role: Role) -> Iterator[tuple[str, str]]:
     """The admin's lists."""
     for name in CHANGELISTS:
         yield f"admin: {name}", f"/admin/backups/{name}/"
+    for name in ("user", "signin"):
+        yield f"admin: {name}", f"/admin/accounts/{name}/"
+    for name, key in (("site", role.site), ("job", role.job), ("node", role.node)):
+        yield f"admin: {name}'s page", f"/admin/backups/{name}/{key}/change/"
     yield "admin: index", "/admin/"
+    yield "admin: site, at risk", "/admin/backups/site/?protection=at_risk"
+    yield "admin: site, failed", "/admin/backups/site/?status=failed"
+    yield "admin: site, running", "/admin/backups/site/?status=running"
     yield "admin: site by backups", "/admin/backups/site/?o=-5"
     yield "admin: site, search", "/admin/backups/site/?q=shop-00"
     yield "admin: job, middle", f"/admin/backups/job/?p={max(1, role.jobs_seen // 100)}"
