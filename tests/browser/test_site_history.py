@@ -20,9 +20,11 @@ from tests.servers.browser import PHONE, OpenTab
 pytestmark = pytest.mark.slow
 LINES = 4321
 ADD_LINES = """
+from django.utils import timezone
 from backups.models import JobEvent
 JobEvent.objects.bulk_create([
-    JobEvent(job_id={job!r}, kind="note", epoch=1, message=f"line {{number}} <b>" + "x" * (number % 300))
+    JobEvent(job_id={job!r}, kind="note", epoch=1, created_at=timezone.now(),
+             message=f"line {{number}} <b>" + "x" * (number % 300))
     for number in range({lines})
 ])
 """
