@@ -68,7 +68,7 @@ class Feed:
     def __init__(self) -> None:
         self._channels: dict[Watched, Channel] = {}
         self._seats: set[Seat] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @asynccontextmanager
     async def watch(
@@ -79,9 +79,8 @@ class Feed:
         seat = Seat(viewer, channel)
         channel.viewers += 1
         self._seats.add(seat)
-        if all(task.done() for task in self._tasks):
-            looks = ((POLL_SECONDS, self._look), (CHECK_SECONDS, self._check))
-            self._tasks = [asyncio.create_task(self._repeat(*look)) for look in looks]
+        self._keep_asking("look", POLL_SECONDS, self._look)
+        self._keep_asking("check", CHECK_SECONDS, self._check)
         try:
             yield seat
         finally:
@@ -89,6 +88,11 @@ class Feed:
             channel.viewers -= 1
             if not channel.viewers and self._channels.get(key) is channel:
                 del self._channels[key]
+
+    def _keep_asking(self, name: str, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
+        # Each by itself: when the last viewer has left, the frequent one ends long before the other.
+        if name not in self._tasks or self._tasks[name].done():
+            self._tasks[name] = asyncio.create_task(self._repeat(seconds, look))
 
     async def _repeat(self, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
         took = 0.0
