@@ -118,7 +118,7 @@ def test_late_answers_are_not_shown(lived: Lived, page_of: PageOf, slow: None) -
     site = add_site(lived, "late.example")
     page = page_of(site)
     held: list[Route] = []
-    page.page.route("**/backups?*", lambda route: held.append(route))  # noqa: PLW0108
+    page.page.route("**/backups?*", lambda route: held.append(route))
     back_up(lived.cluster, site["id"])
     page.expect_state("completed")
     wait_until(lambda: page.page.wait_for_timeout(50) or held, 10, "the history is asked for")
@@ -126,10 +126,10 @@ def test_late_answers_are_not_shown(lived: Lived, page_of: PageOf, slow: None) -
     film.write_bytes(os.urandom(FILM_BYTES))
     start(lived.cluster, site["id"])
     page.expect_state("running")
-    page.page.unroute("**/backups?*")
     with page.page.expect_response("**/backups?*"):
         for route in held:
             route.continue_()
+    page.page.unroute("**/backups?*")
     expect(page.page.locator("[data-history-rows] tr")).to_have_count(1)
     page.expect_state("running")
     page.expect_buttons("Stop", "View logs", "Reset …")
@@ -138,23 +138,34 @@ def test_late_answers_are_not_shown(lived: Lived, page_of: PageOf, slow: None) -
     page.expect_buttons("Start new backup", "Download", "View logs", "Reset …")
 
 
-def test_page_recovers_when_the_network_does(lived: Lived, page_of: PageOf, slow: None) -> None:
-    site = add_site(lived, "offline.example", film=os.urandom(FILM_BYTES))
+def test_page_recovers_when_the_panel_can_be_reached_again(
+    lived: Lived, page_of: PageOf, slow: None
+) -> None:
+    site = add_site(lived, "cut-off.example", film=os.urandom(FILM_BYTES))
     page = page_of(site)
+    page.tab.expect(0, "/api/")
+    streams, everything = "**/backup/stream/**", "**/api/**"
+    connection = page.backup.locator("[data-connection]")
+    page.page.route(streams, lambda route: route.abort())
+    page.open()
+    expect(connection).to_contain_text("No live stream; asking every 3 s instead")
     start(lived.cluster, site["id"])
     page.expect_state("running", SEEN_MILLISECONDS)
-    page.tab.expect(0, "/")
-    page.page.context.set_offline(True)
-    connection = page.backup.locator("[data-connection]")
-    expect(connection).to_contain_text("The panel does not answer", timeout=20_000)
-    page.look("offline")
+    page.look("polling")
+    page.page.route(everything, lambda route: route.abort())
+    expect(connection).to_contain_text("The panel does not answer")
     page.button("stop").click()
     page.answer_question("Stop it")
     expect(page.page.get_by_role("alert")).to_contain_text("Is your connection up?")
+    page.look("unreachable")
     lived.cluster.wait_for_end(site["id"])
-    page.page.context.set_offline(False)
+    page.page.unroute_all()
     page.expect_state("completed", 20_000)
-    expect(page.page.locator("[data-history-rows] tr")).to_have_count(1, timeout=20_000)
+    expect(page.page.get_by_role("alert")).to_have_count(0)
+    expect(page.page.locator("[data-history-rows] tr")).to_have_count(1)
+    start(lived.cluster, site["id"])
+    page.expect_state("running", 20_000)
+    expect(connection).to_have_text("Live", timeout=20_000)
 
 
 def test_page_is_right_when_one_comes_back_to_it(lived: Lived, page_of: PageOf) -> None:
