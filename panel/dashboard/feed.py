@@ -90,7 +90,7 @@ class Feed:
                 del self._channels[key]
 
     def _keep_asking(self, name: str, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
-        # Each by itself: when the last viewer has left, the frequent one ends long before the other.
+        # Each by itself: when the last viewer has left, the frequent one ends long before.
         if name not in self._tasks or self._tasks[name].done():
             self._tasks[name] = asyncio.create_task(self._repeat(seconds, look))
 

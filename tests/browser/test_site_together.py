@@ -221,6 +221,22 @@ def test_keyboard_starts_and_stops(lived: Lived, page_of: PageOf, slow: None) ->
     expect(page.page.locator("#backup-title")).to_be_focused()
 
 
+def test_stop_is_refused_in_words_when_the_backup_has_ended_meanwhile(
+    lived: Lived, page_of: PageOf
+) -> None:
+    site = add_site(lived, "ended.example", film=os.urandom(FILM_BYTES))
+    page = page_of(site)
+    page.tab.expect(409, "/api/v1/sites/")
+    with slow_uploads(lived):
+        page.button("start").click()
+        page.button("stop").click()
+        page.expect_state("completed")
+    page.answer_question("Stop it")
+    expect(page.page.get_by_role("alert")).to_contain_text("No backup")
+    page.expect_buttons("Start new backup", "Download", "View logs", "Reset …")
+    expect(page.page.locator("#backup-title")).to_be_focused()
+
+
 @pytest.mark.parametrize("options", [{"viewport": PHONE}, {"color_scheme": "dark"}])
 def test_long_words_stay_in_the_page(
     options: dict[str, Any], lived: Lived, page_of: PageOf
@@ -238,6 +254,8 @@ def test_long_words_stay_in_the_page(
     page.expect_outcome("What failed", long)
     page.button("reset").click()
     page.look("long-question")
+    question = page.page.locator("dialog[open]")
+    assert question.evaluate("box => box.scrollWidth <= box.clientWidth")
     page.answer_question("Cancel")
     page.button("log").click()
     page.look("long")
