@@ -89,6 +89,29 @@ def test_database_is_asked_once_a_round_however_many_watch(
     assert asked == [[0, 1]]
 
 
+def test_who_comes_soon_after_the_last_has_left_hears_of_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By then the looks at what changes have ended, and those at rights have not."""
+
+    async def watch(feed: feeds.Feed) -> None:
+        async with feed.watch(1, _viewer(1), _snapshot("")) as seat:
+            await asyncio.wait_for(seat.channel.changed.wait(), 10)
+
+    async def watch_twice() -> None:
+        feed = feeds.Feed()
+        await watch(feed)
+        while not feed._tasks["look"].done():
+            await asyncio.sleep(0.01)
+        assert not feed._tasks["check"].done()
+        await watch(feed)
+
+    monkeypatch.setattr(feeds, "take_snapshots", lambda keys: dict.fromkeys(keys, _snapshot("1")))
+    monkeypatch.setattr(feeds, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0.5)
+    asyncio.run(watch_twice())
+
+
 def test_who_lost_the_right_is_woken_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """One look for all viewers, of whom two sit before the same thing."""
     asked: list[set[Viewer]] = []

@@ -65,7 +65,7 @@ async function showOutcome(status) {
       view.showOutcome([]);
       return;
     }
-    if (isNews) notice("done", null);
+    if (isNews) ["done", "refused"].forEach((key) => notice(key, null));
     const pairs = await outcomeOfEnded(status);
     // Meanwhile somebody may have begun another job.
     if (outcomeOf === key) view.showOutcome(pairs);
