@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from cryptography.fernet import Fernet
@@ -138,7 +139,7 @@ def test_page_asks_by_itself_while_nginx_holds_events_back_and_is_live_afterward
     begun = time.monotonic()
     wait_until(lambda: page.title() and time.monotonic() > begun + 8, 10)
     times = asked["poll"]
-    assert max(after - before for before, after in zip(times, times[1:], strict=False)) < 5
+    assert max(after - before for before, after in pairwise(times)) < 5
     nginx.reload(holds_events=False)
     for tab in tabs:
         says(tab.page, "Live", 40)
