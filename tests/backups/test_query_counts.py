@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -13,13 +14,14 @@ from panel.accounts.models import User
 from tests.bench.scale import pages_of
 from tests.bench.scale_rows import Role, Size, fill, people
 
-TWO = Size(nodes=2, sites=2, jobs=8)
-# Health asks in threads, which know nothing of a test's transaction; eight jobs have few pages.
+# So many that some sites are protected and some are failing.
+FEW = Size(nodes=2, sites=4, jobs=76)
+# Health asks in threads, which know nothing of a test's transaction; few jobs have few pages.
 SKIPPED = ("health", "jobs, completed, middle")
 # Of pages that differ in a condition or in the order alone, one will do.
 ALIKE = ("sites by ", "jobs, ", "jobs of node")
 TAKEN = ("sites by -backup_count", "jobs, completed", "jobs, end", "jobs of node, failed")
-THIRTY = Size(nodes=30, sites=30, jobs=120)
+THIRTY = Size(nodes=30, sites=30, jobs=160)
 
 
 def everybody() -> Iterator[Role]:
@@ -42,6 +44,8 @@ def queries_of(role: Role) -> dict[tuple[str, str], int]:
     for page, path in pages_of(role):
         if page in SKIPPED or (page.startswith(ALIKE) and page not in TAKEN):
             continue
+        # Charts are kept there for a minute.
+        cache.clear()
         with CaptureQueriesContext(connection) as captured:
             answer = role.client.get(path, headers={"Accept": "application/json, text/html"})
         if answer.status_code == 200:
@@ -50,12 +54,12 @@ def queries_of(role: Role) -> dict[tuple[str, str], int]:
 
 
 @pytest.mark.django_db
-def test_pages_take_as_many_queries_for_thirty_rows_as_for_two() -> None:
-    fill(TWO)
+def test_pages_take_as_many_queries_for_thirty_rows_as_for_four() -> None:
+    fill(FEW)
     few = {key: n for role in everybody() for key, n in queries_of(role).items()}
     fill(THIRTY)
     many = {key: n for role in everybody() for key, n in queries_of(role).items()}
     assert {key: (few.get(key), n) for key, n in many.items() if few.get(key) != n} == {}
     assert len(many) == len(few) > 100
     # That is with those for who asks, in what session, with which rights.
-    assert max(many.values()) <= 20
+    assert max(many.values()) <= 25
