@@ -12,7 +12,7 @@ from django.template.defaultfilters import filesizeformat
 from backups.queries import trends, usage_by_storage
 from panel.dashboard.charts import Chart, Column, line, stacked_bars
 from panel.dashboard.filters import Scope
-from panel.dashboard.words import duration
+from panel.dashboard.words import count_of, duration
 
 # Months of jobs are summed up for it: too much to do for each look of each person.
 KEPT_SECONDS = 60
@@ -102,13 +102,13 @@ def _trend(
 def _ages(groups: Sequence[tuple[str, int]]) -> Chart:
     kinds = {"1 day": "good", "2 days": "good", "1 week": "fair", "1 month": "fair"}
     columns = [
-        Column(((kinds.get(label, "bad"), number),), f"{label}: {number} sites")
+        Column(((kinds.get(label, "bad"), number),), f"{label}: {count_of(number, 'site')}")
         for label, number in groups
     ]
     fresh = groups[0][1]
     return Chart(
         title="Age of the newest good backup",
-        summary=f"{fresh} of {sum(number for _, number in groups)} sites within a day",
+        summary=f"{fresh} of {count_of(sum(number for _, number in groups), 'site')} within a day",
         headings=("Up to", "Sites"),
         rows=tuple((label, str(number)) for label, number in groups),
         bars=stacked_bars(columns),
@@ -129,7 +129,7 @@ def _stored(storages: Sequence[dict[str, Any]]) -> Chart:
     ]
     return Chart(
         title="Stored in each storage",
-        summary=f"{filesizeformat(total)} in {len(storages)} storages",
+        summary=f"{filesizeformat(total)} in {count_of(len(storages), 'storage')}",
         headings=("Storage", "Stored", "Backups"),
         rows=tuple(
             (one["name"], filesizeformat(one["used_bytes"]), str(one["backup_count"]))

@@ -67,9 +67,14 @@ class Scope:
     days: int = DEFAULT_DAYS
 
     @cached_property
+    def visible_sites(self) -> QuerySet[Site]:
+        """The sites that the user may see, whatever the filters say."""
+        return sites_visible_to(self.user)
+
+    @cached_property
     def sites(self) -> QuerySet[Site]:
         """The sites, whatever their state: fleet health counts these."""
-        return sites_visible_to(self.user).filter(self._on_node("node") & self._named("name"))
+        return self.visible_sites.filter(self._on_node("node") & self._named("name"))
 
     @cached_property
     def sites_in_state(self) -> QuerySet[Any]:

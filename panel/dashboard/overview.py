@@ -17,7 +17,6 @@ from backups.queries import (
     nodes_visible_to,
     nodes_with_standing,
     protection_counts,
-    sites_visible_to,
     sites_with_usage,
     standing_failures,
 )
@@ -101,5 +100,5 @@ def overview(scope: Scope, page: str) -> dict[str, Any]:
         "failures": recent_failures(scope),
         "nodes": nodes_in(scope),
         "page": page_of_sites(scope, page, health),
-        "has_sites": sites_visible_to(scope.user).exists(),
+        "has_sites": scope.visible_sites.exists(),
     }

@@ -30,7 +30,7 @@ from backups.registry import STAGE_NAMES
 from backups.roles import Person
 from panel.accounts.models import User
 from panel.dashboard.figures import charts_of
-from panel.dashboard.filters import FilterForm, scope_of
+from panel.dashboard.filters import FilterForm, Scope, scope_of
 from panel.dashboard.overview import fleet_health, overview, page_of_sites
 
 # Stands in addresses for the job that a page's script will name.
@@ -56,7 +56,9 @@ def dashboard(request: HttpRequest) -> HttpResponseBase:
     """Show the fleet to staff; others have their list of sites."""
     if not cast(User, request.user).is_staff:
         return redirect("my-sites")
-    return _page(request, "panel/dashboard.html", "Dashboard", _fleet(request) | _charts(request))
+    fleet = _fleet(request)
+    charts = _charts(fleet["scope"], request.GET.get("page", ""))
+    return _page(request, "panel/dashboard.html", "Dashboard", fleet | charts)
 
 
 @for_people
@@ -78,7 +80,7 @@ def my_sites(request: HttpRequest) -> HttpResponseBase:
         "scope": scope,
         "health": health,
         "page": page_of_sites(scope, request.GET.get("page", "1"), health),
-        "has_sites": sites_visible_to(_person(request)).exists(),
+        "has_sites": scope.visible_sites.exists(),
         "has_nodes": nodes_visible_to(_person(request)).exists(),
     }
     return _page(request, "panel/sites.html", "Sites", context)
@@ -117,15 +119,14 @@ def _fleet(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _charts(request: HttpRequest) -> dict[str, Any]:
-    scope = scope_of(FilterForm(request.GET, _person(request)), _person(request))
+def _charts(scope: Scope, page: str) -> dict[str, Any]:
     return {
         "charts": charts_of(scope),
         "page_settings": {
             "overview": reverse("dashboard-overview"),
             "running": reverse("dashboard-running"),
             "runningStream": reverse("dashboard-running-stream"),
-            "query": scope.query(page=request.GET.get("page", "")),
+            "query": scope.query(page=page),
             "search": scope.search,
             "site": reverse("site-page", args=[0]),
             "stop": reverse("job", args=[NO_JOB]),

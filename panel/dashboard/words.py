@@ -17,3 +17,8 @@ def duration(seconds: float | timedelta) -> str:
     while parts[0][0] == 0:
         parts.pop(0)
     return " ".join(f"{number} {unit}" for number, unit in parts[:2] if number)
+
+
+def count_of(number: int, what: str) -> str:
+    """Return a number of things, as `1 site` and `2 sites`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import Page
+
 from tests.browser.conftest import PEOPLE_PASSWORD, created
+from tests.servers.browser import Tab
 from tests.servers.cluster import Cluster, running_cluster
 
 LARGE_BYTES = 12 << 20
@@ -90,6 +93,21 @@ def make_site(folder: Path, size: int) -> None:
     uploads.mkdir(parents=True)
     (folder / "wp-content" / "index.php").write_text("<?php // Silence is golden.\n")
     (uploads / "film.mp4").write_bytes(os.urandom(size))
+
+
+def fill_in(page: Page, email: str, password: str) -> None:
+    """Sign in on the page that asks for it."""
+    page.locator("[name=username]").fill(email)
+    page.locator("[name=password]").fill(password)
+    page.locator("[type=submit]").first.click()
+
+
+def sign_in_at(tab: Tab, path: str, email: str, password: str) -> Page:
+    """Go to a page, be sent to sign in, and come back to it."""
+    page = tab.open(path)
+    fill_in(page, email, password)
+    page.wait_for_url(lambda url: "sign-in" not in url and "login" not in url)
+    return page
 
 
 @contextmanager

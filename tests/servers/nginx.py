@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -98,10 +100,9 @@ class NginxServer:
             _make_certificate(self.certificate, directory / "key.pem")
         else:
             site = re.sub(r"^ +ssl_certificate.*\n", "", site, flags=re.MULTILINE)
-        configuration = directory / "nginx.conf"
-        more = HOLDING if holds_events else ""
-        configuration.write_text(MAIN.format(directory=directory, site=site, more=more))
-        argv = [nginx_program(), "-c", str(configuration), "-p", str(directory)]
+        self._directory, self._site = directory, site
+        self._configure(holds_events=holds_events)
+        argv = [nginx_program(), "-c", str(directory / "nginx.conf"), "-p", str(directory)]
         # Before it has read where its logs are, it would write to the system's.
         argv += ["-e", str(directory / "main-error.log")]
         self._daemon = Daemon(argv, log=directory / "log", user=unprivileged_user())
@@ -115,6 +116,16 @@ class NginxServer:
 
     def stop(self) -> None:
         self._daemon.stop()
+
+    def reload(self, *, holds_events: bool) -> None:
+        """Take up another configuration while it runs, as operators let it."""
+        self._configure(holds_events=holds_events)
+        os.kill(self._daemon.pid, signal.SIGHUP)
+
+    def _configure(self, *, holds_events: bool) -> None:
+        more = HOLDING if holds_events else ""
+        text = MAIN.format(directory=self._directory, site=self._site, more=more)
+        (self._directory / "nginx.conf").write_text(text)
 
     def said(self) -> str:
         """What it wrote to its logs."""

@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('backups', '0006_audit'),
+        ("backups", "0007_dashboard"),
     ]
 
     operations = [
