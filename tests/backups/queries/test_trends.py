@@ -61,27 +61,25 @@ def test_good_backups_are_averaged_by_day(site: Site, make_backup: MakeBackup) -
         Job.objects.filter(pk=done.pk).update(finished_at=moment + timedelta(seconds=seconds))
         make_backup(site, number=number, job=done, size_bytes=size, created_at=moment)
     make_backup(site, number=3, status="FAILED", size_bytes=0, created_at=at(days[0], "12:00"))
-    first, second = trends.backups_by_day(Backup.objects.all(), days)
-    assert (first.seconds, first.size_bytes) == (20, 200)
-    assert (second.seconds, second.size_bytes) == (None, None)
+    assert trends.sizes_by_day(Backup.objects.all(), days) == [200, None]
+    assert [day.seconds for day in trends.jobs_by_day(Job.objects.all(), days)] == [20, None]
 
 
-def test_backup_whose_job_is_gone_has_a_size_and_no_duration(
-    site: Site, make_backup: MakeBackup
-) -> None:
+def test_only_completed_jobs_are_timed(site: Site) -> None:
     days = trends.days_until_today(1)
-    make_backup(site, b"four", created_at=at(days[0], "00:00"))
-    [today] = trends.backups_by_day(Backup.objects.all(), days)
-    assert (today.seconds, today.size_bytes) == (None, 4)
+    moment = at(days[0], "00:00")
+    for state, seconds in (("completed", 4), ("failed", 1000)):
+        done = job(site, state, moment, started_at=moment)
+        Job.objects.filter(pk=done.pk).update(finished_at=moment + timedelta(seconds=seconds))
+    assert trends.jobs_by_day(Job.objects.all(), days)[0].seconds == 4
 
 
-def test_clocks_that_disagree_make_no_time_negative(site: Site, make_backup: MakeBackup) -> None:
+def test_clocks_that_disagree_make_no_time_negative(site: Site) -> None:
     days = trends.days_until_today(1)
     moment = at(days[0], "00:00")
     odd = job(site, "completed", moment, started_at=moment + timedelta(seconds=5))
     Job.objects.filter(pk=odd.pk).update(finished_at=moment)
-    make_backup(site, job=odd, created_at=moment)
-    assert trends.backups_by_day(Backup.objects.all(), days)[0].seconds == 0
+    assert trends.jobs_by_day(Job.objects.all(), days)[0].seconds == 0
 
 
 def test_sites_are_grouped_by_the_age_of_their_newest_good_backup(site: Site) -> None:
