@@ -140,7 +140,7 @@ def _take(
         # The form to start is on a page that can be posted to only.
         tab.expect(405, "/api/")
         page = tab.open(picture.path.format(**_ids()))
-        expect(page.locator(picture.ready).first).to_be_visible()
+        expect(page.locator(picture.ready).first).to_be_visible(timeout=2 * WAIT_MILLISECONDS)
         if picture.scroll_to:
             page.locator(picture.scroll_to).evaluate("one => one.scrollIntoView()")
         page.evaluate("document.fonts.ready")
