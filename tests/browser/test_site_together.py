@@ -213,6 +213,7 @@ def test_keyboard_starts_and_stops(lived: Lived, page_of: PageOf, slow: None) ->
     keyboard.press("Escape")
     expect(question).to_have_count(0)
     expect(page.button("stop")).to_be_focused()
+    expect(page.button("stop")).not_to_have_attribute("aria-disabled", "true")
     keyboard.press("Enter")
     keyboard.press("Tab")
     expect(question.get_by_role("button", name="Stop it")).to_be_focused()
