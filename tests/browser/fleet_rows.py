@@ -70,6 +70,8 @@ def _add_nodes(number: int, now: datetime) -> list[Any]:
         seen = now - timedelta(hours=76) if name == OFFLINE else now
         disk = chance.uniform(31, 78) if name != "shop-01" else 91.5
         values = {
+            # The same each time, since pictures show it.
+            "uuid": uuid.UUID(int=place + 1, version=4),
             "label": label,
             "hostname": f"{name}.internal.example",
             "ip_address": f"10.20.0.{place + 11}",
@@ -118,7 +120,7 @@ def _add_sites(plans: list[SitePlan], nodes: list[Any], now: datetime) -> Iterat
             following = max(following, now + timedelta(minutes=30))
         rows.append(
             SiteModel(
-                uuid=uuid.UUID(int=0x5170 << 112 | 4 << 76 | 8 << 60 | plan.number),
+                uuid=uuid.UUID(int=0x5170 << 112 | plan.number, version=4),
                 name=plan.name,
                 url=f"https://{plan.name}",
                 node=nodes[plan.node],

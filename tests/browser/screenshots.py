@@ -30,6 +30,8 @@ from tests.servers.redis import RedisServer
 SITES, NODES = 300, 6
 FLEET = "/admin/backup-maintenance/"
 DARK: dict[str, Any] = {"color_scheme": "dark"}
+# A list with all its columns beside its filters.
+WIDE: dict[str, Any] = {"viewport": {"width": 1500, "height": 900}}
 ON_PHONE: dict[str, Any] = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
 # More says nothing more, and weighs a lot in a repository.
 MOST_BYTES = 250_000
@@ -67,7 +69,7 @@ PICTURES = (
     Picture("site-failed-phone", "/sites/{failing}/", f"{BACKUP} .reason", ON_PHONE),
     Picture("sites", "/sites/", "#sites table"),
     Picture("sign-in", "/sign-in/", "#sign-in-title", height=640, is_signed_in=False),
-    Picture("admin-jobs", "/admin/backups/job/", "#result_list"),
+    Picture("admin-jobs", "/admin/backups/job/", "#result_list", WIDE),
     Picture("admin-node", "/admin/backups/node/1/change/", "#node_form"),
     Picture("browsable-api", "/api/v1/sites/{safe}/backup/start", ".request-info", height=640),
     Picture("docs", "/docs", ".opblock-tag-section"),
