@@ -125,6 +125,10 @@ def scope_of(form: FilterForm, user: Person) -> Scope:
     """Return what the form leaves; what it refuses is shown beside its field and not applied."""
     form.is_valid()
     cleaned: dict[str, Any] = form.cleaned_data
+    if not cleaned.get("days"):
+        # Else the browser would show the first choice, which is another one.
+        form.data = form.data.copy()
+        form.data["days"] = str(DEFAULT_DAYS)
     return Scope(
         user,
         node=cleaned.get("node"),
