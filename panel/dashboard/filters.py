@@ -46,9 +46,9 @@ class FilterForm(forms.Form):
     days = forms.TypedChoiceField(required=False, coerce=int, choices=_DAYS, label="Time")
 
     def __init__(self, sent: QueryDict, user: Person) -> None:
-        data = sent.copy()
-        data.setdefault("days", str(DEFAULT_DAYS))
-        super().__init__(data)
+        self.sent = sent.copy()
+        self.sent.setdefault("days", str(DEFAULT_DAYS))
+        super().__init__(self.sent)
         node = self.fields["node"]
         assert isinstance(node, forms.ModelChoiceField)
         node.queryset = nodes_visible_to(user).order_by("name")
@@ -125,6 +125,9 @@ def scope_of(form: FilterForm, user: Person) -> Scope:
     """Return what the form leaves; what it refuses is shown beside its field and not applied."""
     form.is_valid()
     cleaned: dict[str, Any] = form.cleaned_data
+    if not cleaned.get("days"):
+        # Else the browser would show the first choice, which is another one.
+        form.sent["days"] = str(DEFAULT_DAYS)
     return Scope(
         user,
         node=cleaned.get("node"),

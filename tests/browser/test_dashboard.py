@@ -90,7 +90,7 @@ def test_backup_shows_up_moves_and_vanishes_when_somebody_else_starts_it(
     seen: set[int] = set()
     wait_until(lambda: seen.add(int(bar.evaluate("b => b.value"))) or len(seen) > 4, 30, "it moves")
     expect(running(tab.page, "large.example")).to_contain_text("on web-01")
-    expect(running(tab.page, "large.example")).to_contain_text("Stage 4/5: upload_remote")
+    expect(running(tab.page, "large.example")).to_contain_text("Stage 4/5: Upload")
     expect(running(tab.page, "large.example")).to_contain_text("left")
     expect(bar).to_have_count(0, timeout=30_000)
     expect(empty).to_be_visible()

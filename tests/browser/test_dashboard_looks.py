@@ -96,6 +96,8 @@ def test_bad_value_is_told_beside_its_field(query: str, field: str, tab: Tab) ->
     box = page.locator(".filters .field").filter(has=page.get_by_text(field, exact=True))
     expect(box.locator(".field-error")).to_contain_text("It is not applied.")
     assert page.locator(".field-error").count() == 1
+    # What is not chosen is not shown as if it were.
+    expect(page.get_by_label("Time")).to_have_value("30")
     assert page.locator("#sites tbody tr").count() == 5
     assert tab.violations() == []
 

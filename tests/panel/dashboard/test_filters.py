@@ -68,6 +68,8 @@ def test_bad_value_is_an_error_of_its_field_and_filters_nothing(
     assert len(names(scope_of(form, boss))) == 3
     assert list(form.errors) == ([field] if field else [])
     assert scope(boss, query).days == DEFAULT_DAYS
+    # The page says so too.
+    assert form["days"].value() == str(DEFAULT_DAYS)
 
 
 def test_nodes_of_others_are_as_unknown_as_those_that_do_not_exist(sites: list[Site]) -> None:

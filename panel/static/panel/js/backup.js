@@ -22,6 +22,11 @@ const START_LABELS = { idle: "Start backup", failed: "Start from the beginning" 
 const KEPT = ["reset", "download"];
 const RATE_MS = 12000;
 
+/** What a running job does, with its stage as people call it. */
+export function whatRuns({ stage, message }) {
+  return stage in STAGES ? `${message.replace(/: \w+$/, "")}: ${STAGES[stage]}` : message;
+}
+
 /** Draws status objects into the section `#backup`. */
 export class BackupView {
   constructor(section) {
@@ -77,10 +82,8 @@ export class BackupView {
       failed: "The backup failed.",
       stopped: "The backup was stopped; what it had done was removed.",
     };
-    const stage = STAGES[status.stage];
-    const running = stage ? `${status.message.replace(/: \w+$/, "")}: ${stage}` : status.message;
     const stopping = "Stopping: what was written is being removed.";
-    say(this.#find("headline"), sentences[status.status] ?? (status.stopping ? stopping : running));
+    say(this.#find("headline"), sentences[status.status] ?? (status.stopping ? stopping : whatRuns(status)));
   }
 
   #drawStages(status) {

@@ -1,6 +1,7 @@
 /** The dashboard: jobs that run, live; and the rest of the page, asked for every few seconds. */
 
 import { busy, call, hasSessionEnded, part } from "./api.js";
+import { whatRuns } from "./backup.js";
 import { ask } from "./dialog.js";
 import { notice, pageSettings, say } from "./dom.js";
 import { duration, refreshTimes } from "./format.js";
@@ -77,7 +78,7 @@ function update(row, status) {
   row.querySelector("progress").value = status.progress;
   say(row.querySelector("[data-node]"), `on ${status.node}`);
   say(row.querySelector("[data-percent]"), `${status.progress} %`);
-  say(row.querySelector("[data-message]"), status.message);
+  say(row.querySelector("[data-message]"), whatRuns(status));
   say(row.querySelector("[data-detail]"), `${status.stage_detail ?? ""}${left}`);
 }
 
