@@ -63,10 +63,16 @@ def dashboard(request: HttpRequest) -> HttpResponseBase:
 
 @for_people
 def overview_part(request: HttpRequest) -> HttpResponseBase:
-    """Return what the dashboard's page puts in place of what it shows, every few seconds."""
+    """Return what the dashboard's page puts in place of what it shows, every few seconds.
+
+    Charts come with it when they are asked for, which is less often.
+    """
     if not cast(User, request.user).is_staff:
         raise PermissionDenied
-    return TemplateResponse(request, "panel/overview.html", _fleet(request))
+    fleet = _fleet(request)
+    if "charts" in request.GET:
+        fleet["charts"] = charts_of(fleet["scope"])
+    return TemplateResponse(request, "panel/overview.html", fleet)
 
 
 @for_people

@@ -124,6 +124,17 @@ def test_dashboard_shows_what_somebody_may_see(
     assert "other.org" not in own
 
 
+def test_charts_come_with_the_overview_when_they_are_asked_for(
+    browser_of: BrowserOf, site: Site
+) -> None:
+    failed(site)
+    staff = browser_of(Role.SUPER_ADMIN, is_staff=True)
+    assert 'data-part="charts"' not in text_of(staff.get(OVERVIEW))
+    page = text_of(staff.get(f"{OVERVIEW}?charts=1&state=failing"))
+    assert 'data-part="charts"' in page
+    assert "0 completed and 1 failed in 30 days" in page
+
+
 def test_failure_is_gone_once_a_later_backup_completes(browser_of: BrowserOf, site: Site) -> None:
     failed(site, queued_at=timezone.now() - timedelta(hours=1))
     staff = browser_of(Role.SUPER_ADMIN, is_staff=True)

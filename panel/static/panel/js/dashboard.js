@@ -10,6 +10,7 @@ import { replacePart } from "./parts.js";
 import { bindRows } from "./rows.js";
 
 const OVERVIEW_MS = 10000;
+const CHARTS_MS = 120000;
 const NO_JOB = "00000000-0000-0000-0000-000000000000";
 
 const settings = pageSettings();
@@ -19,8 +20,9 @@ const connection = running.querySelector("[data-connection]");
 const overview = document.querySelector("[data-overview]");
 const rows = new Map();
 
-function withQuery(address) {
-  return settings.query ? `${address}?${settings.query}` : address;
+function withQuery(address, more = "") {
+  const query = [settings.query, more].filter(Boolean).join("&");
+  return query ? `${address}?${query}` : address;
 }
 
 function newRow(status) {
@@ -83,6 +85,7 @@ function update(row, status) {
 }
 
 let pending = null;
+let chartsAt = Date.now();
 let isAskedAgain = false;
 
 /** Ask for the rest of the page; once more if somebody asks meanwhile, for that was too early. */
@@ -104,7 +107,10 @@ async function loadUntilFresh() {
 async function loadOverview() {
   if (hasSessionEnded()) return;
   try {
-    const page = new DOMParser().parseFromString(await part(withQuery(settings.overview)), "text/html");
+    const withCharts = Date.now() - chartsAt > CHARTS_MS;
+    const address = withQuery(settings.overview, withCharts ? "charts=1" : "");
+    const page = new DOMParser().parseFromString(await part(address), "text/html");
+    if (withCharts) chartsAt = Date.now();
     for (const fresh of page.querySelectorAll("[data-part]")) {
       replacePart(document.querySelector(`[data-part="${fresh.dataset.part}"]`), fresh);
     }

@@ -26,10 +26,11 @@ function isTouched(input) {
   return input.value !== input.defaultValue;
 }
 
-/** Whether somebody types there, presses a button, or has marked text to copy it. */
+/** Whether somebody types there, presses a button, reads figures, or has marked text to copy it. */
 function isInHands(part) {
   const active = document.activeElement;
   if (part.contains(active) && active.localName === "input" && isTouched(active)) return true;
+  if (part.querySelector("details[open]")) return true;
   const selection = window.getSelection();
   return part.matches(":active") || (!selection.isCollapsed && selection.containsNode(part, true));
 }
