@@ -14,6 +14,7 @@ class SignIn(views.LoginView):
     """Ask for name and password, and lead to where somebody wanted to go."""
 
     template_name = "panel/sign_in.html"
+    http_method_names = ["get", "head", "post", "options"]
     redirect_authenticated_user = True
     extra_context = {"title": "Sign in", "is_nav_sidebar_enabled": False}
 

@@ -102,8 +102,8 @@ class Tab:
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not message.text.startswith(TOLD_OTHERWISE):
-            place = message.location
-            self.complaints.append(f"{message.type}: {message.text} ({self.page.url}, {place})")
+            place = message.location.get("url") or self.page.url
+            self.complaints.append(f"{message.type}: {message.text} ({place})")
 
     def _on_failure(self, request: Request) -> None:
         if request.failure != LEFT and not self._is_expected(0, request.url):

@@ -80,7 +80,8 @@ def test_stages_give_way_as_the_node_says_and_take_more_again_when_it_changes(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     site, path = add_site(cluster, "nice.example.com", tmp_path / "store")
-    for number in range(3000):
+    # So many that a look at the processes of a busy host comes in time.
+    for number in range(12_000):
         (path / "wp-content" / f"{number}.txt").write_bytes(os.urandom(4000))
     workers = live_workers(cluster)
     (own,) = {worker.nice() for worker in workers}
