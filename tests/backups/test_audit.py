@@ -358,7 +358,7 @@ def writing_routes() -> set[tuple[str, str]]:
             elif isinstance(one, URLPattern) and one.name:
                 view = getattr(one.callback, "view_class", None)
                 for method in ("post", "put", "patch", "delete"):
-                    if hasattr(view, method):
+                    if hasattr(view, method) and method in view.http_method_names:
                         yield one.name, method.upper()
 
     return set(walk(get_resolver()))
