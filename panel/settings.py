@@ -24,6 +24,7 @@ AUTH_USER_MODEL = "accounts.User"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = ["panel.formats"]
 # Below a path of somebody else's site: see panel/url_prefix.py.
 FORCE_SCRIPT_NAME = ENVIRONMENT.url_prefix or None
 # Absolute: Django would add the prefix of whatever was running when it is first asked for.

@@ -53,8 +53,8 @@ class StageInline(ReadOnlyInline):
 class JobAdmin(OfSitesAdmin):
     """See the module."""
 
-    list_display = ("queued_at", "state_shown", "site_link", "node_link", "progress_shown", "took",
-                    "trigger", "reason")  # fmt: skip
+    list_display = ("queued_at", "state_shown", "site_link", "reason", "took", "progress_shown",
+                    "node_link", "trigger")  # fmt: skip
     list_filter = ("state", "kind", ("node", VisibleNodes), Triggers, "queued_at")
     search_fields = ("id", "site__name")
     sortable_by = ("queued_at",)

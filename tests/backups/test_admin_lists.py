@@ -38,6 +38,12 @@ def test_time_of_what_has_not_begun_is_unknown() -> None:
     assert shown.duration(datetime.now(UTC) - timedelta(minutes=5)).startswith("5 m")
 
 
+def test_moments_are_in_the_order_in_which_they_sort(staff: Client, site: Site) -> None:
+    job = ended_job(site)
+    Job.objects.filter(pk=job.pk).update(queued_at=BEGAN)
+    assert ">2026-01-01 00:00:00</a>" in said(staff, Job)
+
+
 def test_words_on_a_badge_are_escaped() -> None:
     assert str(shown.badge("<b>")) == '<span class="badge badge-idle">&lt;b&gt;</span>'
     assert 'badge-failed">FAILED<' in shown.badge("FAILED")
