@@ -56,9 +56,9 @@ LEFT_OUT = f"auth/(login|logout|register|refresh)$|backup/stream|{OF_A_NODE}"
 # do most; for the others what is drawn at random.
 PHASES = {
     "anonymous": ("fuzzing", 5),
-    "site_admin": ("fuzzing", 8),
-    "node_admin": ("fuzzing", 8),
-    "super_admin": ("coverage,fuzzing", 5),
+    "site_admin": ("fuzzing", 5),
+    "node_admin": ("fuzzing", 5),
+    "super_admin": ("coverage,fuzzing", 2),
 }
 
 
