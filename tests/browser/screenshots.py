@@ -61,7 +61,7 @@ PICTURES = (
     Picture("dashboard-light", FLEET, f"{LIVE} >> nth=0", height=1000),
     Picture("dashboard-dark", FLEET, f"{LIVE} >> nth=0", DARK, height=1000),
     Picture("dashboard-phone", FLEET, f"{LIVE} >> nth=0", ON_PHONE),
-    Picture("dashboard-trends", f"{FLEET}?state=failing", f"{LIVE} >> nth=0", scroll_to="#nodes"),
+    Picture("dashboard-trends", f"{FLEET}?state=failing", f"{LIVE} >> nth=0", scroll_to="#charts"),
     Picture("site-running", "/sites/{running}/", RATE),
     Picture("site-completed", "/sites/{safe}/", f"{BACKUP} .checksum"),
     Picture("site-failed", "/sites/{failing}/", f"{BACKUP} .reason"),
@@ -145,6 +145,7 @@ def _take(
         expect(page.locator(picture.ready).first).to_be_visible(timeout=2 * WAIT_MILLISECONDS)
         if picture.scroll_to:
             page.locator(picture.scroll_to).evaluate("one => one.scrollIntoView()")
+            page.wait_for_function("window.scrollY > 0")
         page.evaluate("document.fonts.ready")
         page.screenshot(path=file, animations="disabled", scale="css")
         return tab.complaints
