@@ -136,8 +136,7 @@ def _stored(storages: Sequence[dict[str, Any]]) -> Chart:
             for one in storages
         ),
         bars=stacked_bars(columns),
-        first_label=storages[0]["name"] if storages else "",
-        last_label=storages[-1]["name"] if len(storages) > 1 else "",
+        first_label=", ".join(one["name"] for one in storages),
         top_label=filesizeformat(max((one["used_bytes"] for one in storages), default=0)),
     )
 

@@ -19,7 +19,9 @@ from backups.queries import (
     protection_counts,
     sites_with_usage,
     standing_failures,
+    storages_visible_to,
 )
+from backups.roles import Role
 from panel.dashboard.filters import RUNNING, Scope
 
 SITES_PER_PAGE = 50
@@ -101,4 +103,12 @@ def overview(scope: Scope, page: str) -> dict[str, Any]:
         "nodes": nodes_in(scope),
         "page": page_of_sites(scope, page, health),
         "has_sites": scope.visible_sites.exists(),
+        "needs_storage": _needs_storage(scope, health),
     }
+
+
+def _needs_storage(scope: Scope, health: Sequence[Health]) -> bool:
+    """Return whether there is nowhere to put a bundle; who has a good backup is not asked."""
+    is_protected = any(one.word == Protection.PROTECTED and one.number for one in health)
+    asks = not is_protected and scope.user.role != Role.SITE_ADMIN
+    return asks and not storages_visible_to(scope.user).exists()

@@ -166,8 +166,17 @@ def test_fresh_installation_says_what_to_do_first(browser_of: BrowserOf) -> None
     page = text_of(browser_of(Role.SUPER_ADMIN, is_staff=True).get(DASHBOARD))
     assert "manage.py node add" in page
     assert "No sites yet." in page
+    assert "No storage yet" in page
     alone = text_of(browser_of(Role.SITE_ADMIN).get("/sites/"))
     assert "No site is assigned to you." in alone
+
+
+def test_storage_is_missed_only_where_there_is_none(browser_of: BrowserOf, site: Site) -> None:
+    staff = browser_of(Role.NODE_ADMIN, is_staff=True, site=site)
+    assert "No storage yet" not in text_of(staff.get(OVERVIEW))
+    Site.objects.update(storage=None)
+    Storage.objects.all().delete()
+    assert "A super admin can add one." in text_of(staff.get(OVERVIEW))
 
 
 def test_nothing_inline_and_nothing_from_elsewhere(browser_of: BrowserOf, site: Site) -> None:
