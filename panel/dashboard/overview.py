@@ -21,7 +21,7 @@ from backups.queries import (
     standing_failures,
     storages_visible_to,
 )
-from backups.roles import Role
+from backups.roles import Person, Role
 from panel.dashboard.filters import RUNNING, Scope
 
 SITES_PER_PAGE = 50
@@ -103,12 +103,10 @@ def overview(scope: Scope, page: str) -> dict[str, Any]:
         "nodes": nodes_in(scope),
         "page": page_of_sites(scope, page, health),
         "has_sites": scope.visible_sites.exists(),
-        "needs_storage": _needs_storage(scope, health),
+        "needs_storage": _needs_storage(scope.user),
     }
 
 
-def _needs_storage(scope: Scope, health: Sequence[Health]) -> bool:
-    """Return whether there is nowhere to put a bundle; who has a good backup is not asked."""
-    is_protected = any(one.word == Protection.PROTECTED and one.number for one in health)
-    asks = not is_protected and scope.user.role != Role.SITE_ADMIN
-    return asks and not storages_visible_to(scope.user).exists()
+def _needs_storage(user: Person) -> bool:
+    """Return whether there is nowhere to put a bundle; site admins choose none."""
+    return user.role != Role.SITE_ADMIN and not storages_visible_to(user).exists()
