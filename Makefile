@@ -6,7 +6,7 @@ SITE ?=
 EXIT ?=
 PYTEST_ARGUMENTS ?=
 # Most of the long tests wait for something; a file's tests share its servers, so they stay together.
-PYTEST_PROCESSES ?= 3
+PYTEST_PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 LOCKS := base mysql postgresql demo test

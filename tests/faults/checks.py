@@ -52,8 +52,8 @@ def assert_restorable(rig: Rig, backup: dict[str, Any]) -> None:
         bundle.unlink()
 
 
-def assert_nothing_left(rig: Rig) -> None:
-    """Demand that no job is active, and that nothing of one is left anywhere."""
+def assert_nothing_left(rig: Rig, seconds: float = TIDY_SECONDS) -> None:
+    """Demand that no job is active, and that soon nothing of one is left anywhere."""
     assert rig.console.ask("active_jobs") == []
     for what, find in (
         ("processes of jobs", marked_processes),
@@ -61,7 +61,7 @@ def assert_nothing_left(rig: Rig) -> None:
         ("unfinished uploads", Rig.uploads),
         ("objects that no backup points to", foreign_objects),
     ):
-        wait_until(lambda: not find(rig), TIDY_SECONDS, f"no {what}: {find(rig)}")  # noqa: B023
+        wait_until(lambda: not find(rig), seconds, f"no {what}: {find(rig)}")  # noqa: B023
 
 
 def marked_processes(rig: Rig) -> list[str]:

@@ -101,7 +101,9 @@ def test_one_wins_when_a_reset_meets_the_completion(rig: Rig) -> None:
         )
         status = rig.cluster.get(f"/api/v1/sites/{site}/backup/status").body
         assert status["status"] == "idle"
-    assert_nothing_left(rig)
+    # On a busy host the last request of an upload may arrive after the object was looked for; the
+    # node looks again two minutes later.
+    assert_nothing_left(rig, seconds=150)
     print(f"{ROUNDS} resets at the end of a job: {dict(ends)}")
 
 
