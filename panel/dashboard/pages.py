@@ -15,7 +15,6 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
 
 from backups.models import Site
 from backups.queries import (
@@ -32,6 +31,7 @@ from panel.accounts.models import User
 from panel.dashboard.figures import charts_of
 from panel.dashboard.filters import FilterForm, Scope, scope_of
 from panel.dashboard.overview import fleet_health, overview, page_of_sites
+from panel.errors import read_only
 
 # Stands in addresses for the job that a page's script will name.
 NO_JOB = uuid.UUID(int=0)
@@ -48,7 +48,7 @@ def for_people(view: View) -> View:
             return redirect_to_login(request.get_full_path(), reverse("sign-in"))
         return view(request, *args, **kwargs)
 
-    return never_cache(require_safe(checked))
+    return never_cache(read_only(checked))
 
 
 @for_people

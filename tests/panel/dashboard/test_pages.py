@@ -83,6 +83,12 @@ def test_overview_is_refused_in_json(browser_of: BrowserOf) -> None:
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
 
 
+@pytest.mark.parametrize("path", [DASHBOARD, OVERVIEW, "/sites/"])
+def test_pages_are_only_read(path: str, browser_of: BrowserOf) -> None:
+    answer = browser_of(Role.SUPER_ADMIN, is_staff=True).post(path)
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
 def test_somebody_who_is_no_staff_is_sent_to_their_sites(browser_of: BrowserOf) -> None:
     assert browser_of(Role.SITE_ADMIN).get(DASHBOARD)["Location"] == "/sites/"
 
