@@ -384,3 +384,11 @@ def test_storage_is_named_and_its_secrets_are_not(api: APIClient, storage: Stora
     assert (entry.action, entry.object_type, entry.object_label) == (
         "storage.change", "storage", "other",
     )  # fmt: skip
+
+
+def test_entry_about_nothing_is_no_choice_without_a_name(staff: Any, anonymous: APIClient) -> None:
+    anonymous.post("/api/v1/nothing")
+    assert only().object_type == ""
+    page = staff.get("/admin/backups/auditentry/?object_type=site").content.decode()
+    assert 'href="?object_type="' not in page
+    assert "0 audit entries" in page
