@@ -58,7 +58,7 @@ class FilterForm(forms.Form):
 
 @dataclass(frozen=True)
 class Scope:
-    """What the filters leave of what the user may see. Rows come without their secrets."""
+    """What the filters leave of what the user may see; whoever reads rows leaves secrets unread."""
 
     user: Person
     node: Node | None = None
