@@ -95,9 +95,8 @@ class Janitor:
         for leftover in self._calls.due_again():
             self._calls.begin(leftover, is_clean=True)
         for leftover in self._found:
-            if not self._calls.is_waiting_for(leftover.job_id):
-                # What cannot be removed keeps nothing else from its turn.
-                self._guarded(partial(self._remove, leftover))
+            # What cannot be removed keeps nothing else from its turn.
+            self._guarded(partial(self._remove, leftover))
 
     def _kill_processes(self) -> None:
         """Kill what the one who cleans up does not see: a container sees its own processes alone.
@@ -110,14 +109,22 @@ class Janitor:
                 logger.warning("job %s: killed %d process groups", leftover.job_id, killed)
 
     def _remove(self, leftover: Leftover) -> None:
+        """Remove what is on the host, and have what is in the storage removed if that is due.
+
+        A folder that was kept for a retry may be given up while the storage has its pause.
+        """
+        is_waiting = self._calls.is_waiting_for(leftover.job_id)
+        if is_waiting and not _has_folder(leftover, self._post.spool):
+            return
         report, is_clean = remove_from_host(leftover, self._post.spool)
-        if not leftover.object_key:
+        if not leftover.object_key or self._calls.is_done_once(leftover.job_id):
             leftovers.record_cleanup(leftover, report, done=is_clean)
             return
         if report != CleanupReport():
             # Whoever waits for the evidence does not wait for a storage.
             leftovers.record_cleanup(leftover, report, done=False)
-        self._calls.begin(leftover, is_clean=is_clean)
+        if not is_waiting:
+            self._calls.begin(leftover, is_clean=is_clean)
 
     def _tidy_up(self) -> None:
         """Now and then, and first of all: look for what no row tells of."""
@@ -144,8 +151,12 @@ class StorageCalls:
         self._again: dict[uuid.UUID, Leftover] = {}
 
     def is_waiting_for(self, job_id: uuid.UUID) -> bool:
-        """Return whether there is nothing to do for that job now."""
+        """Return whether there is nothing to do for that job in its storage now."""
         return job_id in self._running or time.monotonic() < self._not_before.get(job_id, 0.0)
+
+    def is_done_once(self, job_id: uuid.UUID) -> bool:
+        """Return whether that job's storage is clean, and is only looked at a second time."""
+        return job_id in self._again
 
     def due_again(self) -> list[Leftover]:
         """Return what was removed a while ago and is to be looked for a second time."""
@@ -179,6 +190,10 @@ class StorageCalls:
         finally:
             connection.close()
             self._running.discard(job_id)
+
+
+def _has_folder(leftover: Leftover, spool: Path) -> bool:
+    return bool(leftover.folder_name) and (spool / leftover.folder_name).exists()
 
 
 def remove_from_host(leftover: Leftover, spool: Path) -> tuple[CleanupReport, bool]:

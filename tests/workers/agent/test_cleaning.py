@@ -9,13 +9,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from backups.actions import control, leftovers
+from backups.actions import control, jobs, leftovers
 from backups.models import Job, Node, Storage
 from tests.contracts.store_sources import BytesSource, InterruptingReporter, PutCall, pattern
 from tests.servers import wait_until
@@ -203,6 +204,29 @@ def test_object_that_arrives_after_all_is_removed_too(
 
     wait_until(is_removed, message="it is removed")
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+
+
+def test_folder_that_is_given_up_later_does_not_wait_for_the_storages_next_turn(
+    job: Job, post: Post, spool: Path, janitor: Janitor
+) -> None:
+    """A failed job's work is kept for a retry, until the site's next backup needs the room."""
+    seal(job, f"{post.node_uuid}/site/a.tar.zst")
+    work_of(spool, job.folder_name)
+    ended = {"state": "failed", "cleanup_pending": True}
+    later = timezone.now() + timedelta(hours=1)
+    Job.objects.filter(pk=job.pk).update(**ended, work_kept_until=later)
+    janitor.clean(leftovers.leftovers_of(post.node_id))
+    wait_until(lambda: not Job.objects.get(pk=job.pk).cleanup_pending, message="storage is clean")
+    assert (spool / job.folder_name).exists()
+
+    jobs.give_up_kept_work(job.site)
+
+    def is_removed() -> bool:
+        janitor.clean(leftovers.leftovers_of(post.node_id))
+        return not Job.objects.get(pk=job.pk).cleanup_pending
+
+    wait_until(is_removed, 10, message="it is removed")
+    assert not (spool / job.folder_name).exists()
 
 
 def test_folder_stays_removed_while_an_attempt_that_was_given_up_still_writes(
