@@ -175,3 +175,9 @@ class NodeWorkError(DomainError):
         super().__init__(message)
         # The instance's own, since the node decides them; the class has only defaults.
         self.__dict__.update(code=code, status=status)
+
+
+class RestoreRefusedError(DomainError):
+    """The backup cannot be restored there, or not in this way."""
+
+    code = "restore_refused"

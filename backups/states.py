@@ -13,6 +13,8 @@ class JobKind(StrEnum):
     """What a job is for; each has a pipeline of stages in the registry."""
 
     BACKUP = "backup"
+    RESTORE = "restore"
+    VERIFY = "verify"
 
 
 class JobState(StrEnum):

@@ -7,12 +7,8 @@ import contextvars
 import logging
 import os
 import threading
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models.functions import Now
 
@@ -22,24 +18,25 @@ from backups.actions.attempts import Attempt
 from backups.actions.endings import NOTHING_KEPT_CODES
 from backups.actions.leftovers import Leftover
 from backups.errors import DomainError
-from backups.models import Job, Node, Site
+from backups.models import Job
 from backups.registry import STAGES
-from backups.states import JobState, StageState
-from workers.engine.databases.base import DatabaseSpec
+from backups.states import JobState
+from workers.contexts import folder_name_of, job_directory_of, make_context
 from workers.engine.errors import EngineError, Fenced, StopRequested
 from workers.engine.priority import run_giving_way
 from workers.engine.process import mark_children
 from workers.engine.room import disk_full, folder_that_filled, is_full
-from workers.engine.throttle import SharedThrottle
 from workers.lease import LeaseKeeper
 from workers.remains import remove_from_storage
 from workers.stages import cleanup
-from workers.stages.context import SiteSpec, StageContext, StageResult, StoreSpec, WorkMissing
+from workers.stages.context import (
+    StageContext,
+    StageResult,
+    WorkMissing,
+)
 
 logger = logging.getLogger(__name__)
 
-# All processes of a host find it there, and nothing else does: see `SharedThrottle`.
-THROTTLE_FILE = ".upload-limit"
 # A storage that hangs holds no stop up: what is not removed by then, the node's agent removes.
 STOP_SECONDS = 1.75
 LEAST_REMOVAL_SECONDS = 0.25
@@ -107,7 +104,7 @@ def _run_claimed(attempt: Attempt, keeper: LeaseKeeper) -> bool:
 def _work(attempt: Attempt, keeper: LeaseKeeper) -> StageResult:
     job = keeper.until_answered(lambda: _load(attempt))
     previous_facts = keeper.until_answered(lambda: attempts.previous_facts(attempt))
-    context = _context(attempt, job, previous_facts, keeper)
+    context = make_context(attempt, job, previous_facts, keeper)
     # Reopened when needed: a connection that idles through a long stage may be dead by then.
     connection.close()
     result = run_giving_way(
@@ -135,7 +132,9 @@ def _load(attempt: Attempt) -> Job:
     The keeper's clock begins after the claim, and the process may have slept between the two.
     """
     jobs = attempt.jobs().filter(lease_expires_at__gt=Now())
-    wanted = jobs.select_related("site__node", "node", "storage").prefetch_related("stages")
+    wanted = jobs.select_related("site__node", "node", "storage", "source__site").prefetch_related(
+        "stages"
+    )
     job = wanted.first()
     if job is None:
         raise Fenced
@@ -183,9 +182,9 @@ def _failed(attempt: Attempt, keeper: LeaseKeeper, error: EngineError) -> bool:
 
 def _make_room(attempt: Attempt, error: EngineError) -> None:
     """Remove what no retry can use; the node's agent removes the rest of a job that failed."""
-    directory = _job_directory(attempt)
+    directory = job_directory_of(attempt)
     keeps = error.code not in NOTHING_KEPT_CODES
-    cleanup.remove_tree(directory / _folder_name(attempt) if keeps else directory)
+    cleanup.remove_tree(directory / folder_name_of(attempt) if keeps else directory)
     with contextlib.suppress(OSError):
         directory.rmdir()  # unless something is kept in it
 
@@ -200,7 +199,7 @@ def _stopped_if_asked(attempt: Attempt, keeper: LeaseKeeper) -> None:
 def _stopped(attempt: Attempt, keeper: LeaseKeeper) -> bool:
     """Remove everything, then say that the job is stopped: in this order, while we own it."""
     leftover = keeper.until_answered(lambda: leftovers.leftover_of(attempt.job_id))
-    directory = _job_directory(attempt)
+    directory = job_directory_of(attempt)
     cleanup.remove_tree(directory)
     seconds = max(LEAST_REMOVAL_SECONDS, STOP_SECONDS - keeper.seconds_since_stop())
     is_removed = _removed_from_storage(leftover, seconds) and not directory.exists()
@@ -240,117 +239,10 @@ def _as_engine_error(error: Exception, attempt: Attempt) -> EngineError:
     if isinstance(error, DomainError):
         return EngineError(error.message, permanent=True, code=error.code)
     if is_full(error):
-        return disk_full(folder_that_filled(error, _job_directory(attempt)), error)
+        return disk_full(folder_that_filled(error, job_directory_of(attempt)), error)
     logger.error("job %s: internal error", attempt.job_id, exc_info=error)
     return EngineError(
         f"Internal error, reference {attempt.job_id}",
         hint="The worker's log on the node holds the details.",
         code="internal_error",
-    )
-
-
-def _job_directory(attempt: Attempt) -> Path:
-    return Path(settings.HOLDFAST_SPOOL_DIRECTORY) / attempt.folder_name
-
-
-def _folder_name(attempt: Attempt) -> str:
-    """Return the name of the attempt's own folder, which no other attempt ever has."""
-    return f"{attempt.stage_name}-{attempt.epoch}-{attempt.token.hex}"
-
-
-def _context(
-    attempt: Attempt, job: Job, previous_facts: dict[str, Any] | None, keeper: LeaseKeeper
-) -> StageContext:
-    """Collect what the stage may use, and make the attempt's own folder if it writes."""
-    stages = {stage.name: stage for stage in job.stages.all()}
-    done = {
-        name: stage.outputs for name, stage in stages.items() if stage.state == StageState.COMPLETED
-    }
-    job_directory = _job_directory(attempt)
-    _remove_superseded(job_directory, attempt)
-    directory = job_directory / _folder_name(attempt)
-    if STAGES[attempt.stage_name].has_folder:
-        directory.mkdir(parents=True, mode=0o700)
-    assert job.started_at is not None
-    return StageContext(
-        job_id=str(job.pk),
-        epoch=attempt.epoch,
-        token=attempt.token.hex,
-        started_at=job.started_at.isoformat(),
-        node=job.node.name,
-        site=_site_spec(job.site),
-        store=_store_spec(job),
-        job_directory=job_directory,
-        directory=directory,
-        inputs=done,
-        checkpoint=stages[attempt.stage_name].checkpoint,
-        previous_facts=previous_facts,
-        reporter=keeper,
-        save_checkpoint=partial(_save_checkpoint, attempt, keeper),
-        reserve_object_key=partial(_reserve_key, attempt, keeper),
-        expected_bytes=job.expected_bytes,
-        reserve_bytes=settings.HOLDFAST_SPOOL_RESERVE_MB << 20,
-        throttle=_throttle(job.node),
-    )
-
-
-def _throttle(node: Node) -> SharedThrottle | None:
-    if node.upload_bytes_per_second is None:
-        return None
-    spool = Path(settings.HOLDFAST_SPOOL_DIRECTORY)
-    return SharedThrottle(spool / THROTTLE_FILE, node.upload_bytes_per_second)
-
-
-def _remove_superseded(job_directory: Path, attempt: Attempt) -> None:
-    """Free what earlier epochs' attempts at this stage wrote: nobody will ever read it.
-
-    Earlier ones only: a process that slept since then must not remove what a later one writes.
-    """
-    for folder in job_directory.glob(f"{attempt.stage_name}-*-*"):
-        if int(folder.name.split("-")[1]) < attempt.epoch:
-            cleanup.remove_tree(folder)
-
-
-def _save_checkpoint(attempt: Attempt, keeper: LeaseKeeper, checkpoint: Mapping[str, Any]) -> None:
-    saved = keeper.until_answered(lambda: attempts.save_checkpoint(attempt, checkpoint))
-    connection.close()
-    if not saved:
-        raise Fenced
-
-
-def _reserve_key(attempt: Attempt, keeper: LeaseKeeper) -> str:
-    key = keeper.until_answered(lambda: attempts.reserve_object_key(attempt))
-    connection.close()
-    if key is None:
-        raise Fenced
-    return key
-
-
-def _store_spec(job: Job) -> StoreSpec:
-    storage = job.storage
-    return StoreSpec(storage.type, storage.full_config(), storage.capabilities)
-
-
-def _site_spec(site: Site) -> SiteSpec:
-    database = None
-    if site.db_engine not in ("", "none"):
-        is_socket = site.db_host.startswith("/")
-        database = DatabaseSpec(
-            engine=site.db_engine,
-            name=site.db_name,
-            host="" if is_socket else site.db_host,
-            port=site.db_port,
-            socket=site.db_host if is_socket else "",
-            user=site.db_user,
-            password=site.db_password or "",
-        )
-    return SiteSpec(
-        uuid=str(site.uuid),
-        name=site.name,
-        path=Path(site.wp_path),
-        allowed_roots=tuple(site.node.allowed_roots),
-        wp_config_path=Path(site.wp_config_path) if site.wp_config_path else None,
-        database=database,
-        has_database=site.db_engine != "none",
-        excludes=None if site.excludes is None else tuple(site.excludes),
     )

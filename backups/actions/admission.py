@@ -48,6 +48,7 @@ def _admit_on(node_id: int) -> list[Job]:
         waiting = (
             node.jobs.filter(state=JobState.QUEUED)
             .filter(Q(not_before__isnull=True) | Q(not_before__lte=Now()))
+            .filter(Q(waits_for__isnull=True) | Q(waits_for__state=JobState.COMPLETED))
             .order_by("-stages_done", "-priority", "queued_at")[: max(free, 0)]
         )
         return [job for job in waiting if _admit(job)]

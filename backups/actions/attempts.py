@@ -19,12 +19,11 @@ from django.db.models.functions import Coalesce, Greatest, Now
 
 from backups import queries
 from backups.actions.admission import give_out_soon
+from backups.actions.completions import record_completion
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.endings import MAX_ATTEMPTS, end_job, fail_job, requeue
-from backups.actions.followups import close_tasks_of_completed
 from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
-from backups.actions.usage import usage_kept
 from backups.models import Backup, BackupStatus, Job, Site, Stage
 from backups.states import JobState, StageState, percent
 
@@ -193,7 +192,7 @@ def finish_stage(
     warnings: Sequence[str],
     progress: Progress,
 ) -> bool:
-    """Record the stage as done; after the last one the job is completed and its Backup exists.
+    """Record the stage as done; after the last one the job is completed, with what it made.
 
     False if refused: fenced, or a stop came first.
     """
@@ -240,33 +239,10 @@ def finish_stage(
             job.pk, epoch=attempt.epoch, kind="stage_done", stage=attempt.stage_name, message=detail
         )
         if is_last:
-            _record_backup(job, kept_warnings)
+            record_completion(job, kept_warnings)
     if is_last:
         give_out_soon(job.node_id)
     return True
-
-
-def _record_backup(job: Job, warnings: Sequence[str]) -> None:
-    """Make the Backup exist: in the transaction that completes the job, and nowhere else."""
-    outputs = {stage.name: stage.outputs for stage in job.stages.all()}
-    sealed, stored = outputs["create_bundle"], outputs["upload_remote"]
-    with usage_kept(job.site_id):
-        Backup.objects.create(
-            site_id=job.site_id,
-            job=job,
-            storage_id=job.storage_id,
-            status=BackupStatus.SUCCESS,
-            object_key=stored["key"],
-            size_bytes=stored["size"],
-            sha256=sealed["sha256"],
-            verified_by=stored["verified_by"],
-            is_suspect=bool(sealed["suspicions"]),
-            facts=sealed["facts"],
-            created_at=Now(),
-        )
-    words = f"Completed with {len(warnings)} warnings" if warnings else "Completed"
-    record(job.pk, epoch=job.epoch, kind="completed", message=words)
-    close_tasks_of_completed(job)
 
 
 @again_after_deadlock

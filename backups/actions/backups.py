@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db.models import Q
+
 from backups.actions.usage import usage_kept
 from backups.errors import DeletionRefusedError
 from backups.models import Backup, Job
@@ -24,5 +26,5 @@ def require_deletable(*, backup: Backup) -> None:
 
     Asked before the object is deleted as well: a row that must stay needs its object.
     """
-    if Job.objects.filter(backup=backup, state__in=ACTIVE).exists():
+    if Job.objects.filter(Q(backup=backup) | Q(source=backup), state__in=ACTIVE).exists():
         raise DeletionRefusedError(f"A job is still working on the backup {backup}.")

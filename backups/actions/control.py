@@ -17,14 +17,14 @@ from backups import dispatch, queries
 from backups.actions.attempts import reserve_key
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.endings import end_job, has_left_something
-from backups.actions.jobs import begin_job
+from backups.actions.jobs import begin_backup
 from backups.actions.leftovers import CleanupReport
 from backups.actions.transitions import move, record
 from backups.errors import JobNotActiveError, JobNotRetryableError
 from backups.models import Job, Site, Stage
 from backups.registry import STAGES
 from backups.roles import Person
-from backups.states import JobState, StageState, percent
+from backups.states import TERMINAL, JobKind, JobState, StageState, percent
 
 POLL_SECONDS = 0.1
 _IDLE = (JobState.QUEUED, JobState.DISPATCHED, JobState.BETWEEN)
@@ -81,6 +81,10 @@ def _stop(job: Job) -> None:
     ):
         running = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
         move(running, JobState.STOPPING, stop_requested_at=Now())
+    if job.waits_for_id is not None:
+        checkpoint = Job.objects.select_for_update().get(pk=job.waits_for_id)
+        if checkpoint.is_active:
+            _stop(checkpoint)
 
 
 @again_after_deadlock
@@ -95,33 +99,38 @@ def reset_backup(*, site: Site, requested_by: Person | None) -> Reset:
         job = _locked_active_job(site)
         if job is None:
             newest = (
-                Job.objects.filter(site=site)
+                Job.objects.filter(site=site, kind=JobKind.BACKUP)
                 .order_by("-queued_at")
                 .values_list("pk", flat=True)[:1]
             )
             # One that has begun since is none that anybody wanted to be rid of.
-            ended = Job.objects.filter(pk__in=list(newest), reset_at=None, active_site=None)
+            ended = Job.objects.filter(pk__in=list(newest), reset_at=None, state__in=TERMINAL)
             ended.update(reset_at=Now())
             return Reset(None)
         who = f" by {requested_by}" if requested_by else ""
-        revoked = tuple(
-            str(task_id)
-            for task_id in job.stages.exclude(state=StageState.COMPLETED).values_list(
-                "task_id", flat=True
-            )
-        )
-        end_job(
-            job,
-            Job.objects.filter(pk=job.pk),
-            JobState.RESET,
-            message=f"Reset{who}; what it left is removed",
-            epoch=F("epoch") + 1,
-            reset_at=Now(),
-            cleanup_pending=has_left_something(job),
-        )
+        revoked = _reset(job, who)
+        if job.waits_for_id is not None:
+            checkpoint = Job.objects.select_for_update().get(pk=job.waits_for_id)
+            revoked += _reset(checkpoint, who) if checkpoint.is_active else ()
     workers = queries.live_workers().filter(node=job.node_id).values_list("name", flat=True)
     dispatch.revoke_soon(revoked, list(workers))
     return Reset(job.pk, revoked)
+
+
+def _reset(job: Job, who: str) -> tuple[str, ...]:
+    """End a locked job that is active; return the ids of its tasks that may not run now."""
+    unfinished = job.stages.exclude(state=StageState.COMPLETED)
+    revoked = tuple(str(task_id) for task_id in unfinished.values_list("task_id", flat=True))
+    end_job(
+        job,
+        Job.objects.filter(pk=job.pk),
+        JobState.RESET,
+        message=f"Reset{who}; what it left is removed",
+        epoch=F("epoch") + 1,
+        reset_at=Now(),
+        cleanup_pending=has_left_something(job),
+    )
+    return revoked
 
 
 def _locked_active_job(site: Site) -> Job | None:
@@ -160,8 +169,7 @@ def retry_job(*, job: Job, requested_by: Person | None, intact_stages: Collectio
     comes after the first that is not among them is done again; `Job.stages_done` of the new job
     says how many were taken over. Raises `JobNotRetryableError`, and what `begin_job` does.
     """
-    if job.state not in (JobState.FAILED, JobState.STOPPED):
-        raise JobNotRetryableError("Only a job that failed or was stopped can be tried again.")
+    require_retryable(job)
     site = Site.objects.select_related("node", "storage").get(pk=job.site_id)
     with transaction.atomic():
         Site.objects.select_for_update().get(pk=site.pk)
@@ -170,7 +178,7 @@ def retry_job(*, job: Job, requested_by: Person | None, intact_stages: Collectio
         kept = Job.objects.filter(pk=job.pk, work_kept_until__gt=Now())
         if not done or not kept.update(work_kept_until=None):
             message = f"Backup of {site.name} is queued, from the beginning"
-            return begin_job(
+            return begin_backup(
                 site=site,
                 requested_by=requested_by,
                 trigger="retry",
@@ -178,7 +186,7 @@ def retry_job(*, job: Job, requested_by: Person | None, intact_stages: Collectio
                 retry_of=job,
             )
         following = job.stages.filter(position=len(done)).values_list("name", flat=True)[0]
-        return begin_job(
+        return begin_backup(
             site=site,
             requested_by=requested_by,
             trigger="retry",
@@ -191,6 +199,12 @@ def retry_job(*, job: Job, requested_by: Person | None, intact_stages: Collectio
             warnings=job.warnings,
             progress=percent(len(done), job.stages.count(), 0, 0),
         )
+
+
+def require_retryable(job: Job) -> None:
+    """Raise `JobNotRetryableError` for a job that runs or did what it should."""
+    if job.state not in (JobState.FAILED, JobState.STOPPED):
+        raise JobNotRetryableError("Only a job that failed or was stopped can be tried again.")
 
 
 def _kept_stages(job: Job, intact: Collection[str]) -> list[Stage]:

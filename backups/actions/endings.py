@@ -15,7 +15,7 @@ from backups.actions.followups import open_tasks_of_failed
 from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
 from backups.models import Backup, BackupStatus, EventLevel, Job
-from backups.states import JobState, StageState
+from backups.states import JobKind, JobState, StageState
 
 MAX_ATTEMPTS = 3
 ERROR_CODE_LENGTH = 50  # of the column
@@ -76,7 +76,7 @@ def end_job(
             return False
         job.stages.filter(state=StageState.RUNNING).update(state=stage_state, finished_at=Now())
         record(job.pk, epoch=job.epoch, kind=str(to), message=message, level=level)
-        if to == JobState.FAILED:
+        if to == JobState.FAILED and job.kind == JobKind.BACKUP:
             Backup.objects.create(
                 site_id=job.site_id,
                 job=job,
@@ -84,9 +84,30 @@ def end_job(
                 status=BackupStatus.FAILED,
                 created_at=Now(),
             )
+        if to == JobState.FAILED:
             open_tasks_of_failed(job)
+        _end_waiting(job, to)
     give_out_soon(job.node_id)
     return True
+
+
+def _end_waiting(job: Job, to: JobState) -> None:
+    """End what waited for the job: a restore without its checkpoint could not be undone."""
+    for waiting in job.waiting.filter(state=JobState.QUEUED):
+        changes: dict[str, Any] = {}
+        if to == JobState.FAILED:
+            changes = {
+                "error_code": "checkpoint_failed",
+                "error_message": "The checkpoint before it failed, so nothing was restored.",
+                "error_hint": "See the checkpoint's job; or restore without one.",
+            }
+        end_job(
+            waiting,
+            Job.objects.filter(pk=waiting.pk, state=JobState.QUEUED),
+            to,
+            message=f"Its checkpoint, job {job.pk}, is {to}: nothing was restored",
+            **changes,
+        )
 
 
 def fail_job(job: Job, jobs: QuerySet[Job], *, code: str, message: str, hint: str) -> bool:
@@ -94,7 +115,8 @@ def fail_job(job: Job, jobs: QuerySet[Job], *, code: str, message: str, hint: st
 
     What its finished stages left is kept for a while, so that a retry can go on from there.
     """
-    hours = 0 if code in NOTHING_KEPT_CODES else settings.HOLDFAST_KEEP_FAILED_HOURS
+    keeps = job.kind == JobKind.BACKUP and code not in NOTHING_KEPT_CODES
+    hours = settings.HOLDFAST_KEEP_FAILED_HOURS if keeps else 0
     keep = seconds_from_now(hours * 3600) if hours and job.stages_done else None
     return end_job(
         job,

@@ -32,7 +32,7 @@ def start_backup(*, site: Site, requested_by: Person | None = None, trigger: str
     `NodeDisabledError`, `StorageMissingError`, `QuotaExceededError`, `NoRoomError`, or `InUseError`
     if the site is moved to another node at this moment.
     """
-    return begin_job(
+    return begin_backup(
         site=site,
         requested_by=requested_by,
         trigger=trigger,
@@ -40,8 +40,7 @@ def start_backup(*, site: Site, requested_by: Person | None = None, trigger: str
     )
 
 
-@again_after_deadlock
-def begin_job(
+def begin_backup(
     *,
     site: Site,
     requested_by: Person | None,
@@ -50,31 +49,70 @@ def begin_job(
     done_stages: Mapping[str, Mapping[str, Any]] | None = None,
     **values: Any,  # noqa: ANN401
 ) -> Job:
-    """Record a backup and have it sent; see `start_backup` for what is raised.
+    """Record a backup, after a look at quota and room; see `start_backup` for what is raised.
 
     `done_stages` are the fields of stages that need not be run again; `values` those of the job.
     """
-    # Read anew: whoever asks may have found it before it was moved to another node.
-    site = Site.objects.select_related("node", "storage").get(pk=site.pk)
-    if not site.node.is_enabled:
-        raise NodeDisabledError(f"{site.node} is disabled; enable it to back up {site.name}.")
+    site = read_anew(site)
     storage = _storage_for(site)
     require_quota(site)
     done = done_stages or {}
     expected = _expected_bytes(site, writes=len(done) < len(WRITING_STAGES))
+    return begin_job(
+        kind=JobKind.BACKUP,
+        site=site,
+        storage=storage,
+        requested_by=requested_by,
+        trigger=trigger,
+        message=message,
+        done_stages=done,
+        expected_bytes=expected,
+        **values,
+    )
+
+
+def read_anew(site: Site) -> Site:
+    """Return the site as it is now: whoever asks may have found it before it was moved.
+
+    Raises `NodeDisabledError` for one whose node takes no work.
+    """
+    site = Site.objects.select_related("node", "storage").get(pk=site.pk)
+    if not site.node.is_enabled:
+        raise NodeDisabledError(f"{site.node} is disabled; enable it to work on {site.name}.")
+    return site
+
+
+@again_after_deadlock
+def begin_job(
+    *,
+    kind: JobKind,
+    site: Site,
+    storage: Storage,
+    requested_by: Person | None,
+    trigger: str,
+    message: str,
+    done_stages: Mapping[str, Mapping[str, Any]] | None = None,
+    holds_site: bool = True,
+    **values: Any,  # noqa: ANN401
+) -> Job:
+    """Record a job of the kind for a site that was just read, and have it sent.
+
+    Unless it `holds_site`, others may work on the site at the same time. Raises
+    `BackupAlreadyRunningError` where another one holds it, and `InUseError`.
+    """
+    done = done_stages or {}
     try:
         with transaction.atomic():
             job = Job.objects.create(
-                kind=JobKind.BACKUP,
+                kind=kind,
                 site=site,
-                active_site=site,
+                active_site=site if holds_site else None,
                 node=site.node,
                 storage=storage,
                 requested_by_id=requested_by.pk if requested_by else None,
                 trigger=trigger,
                 queued_at=Now(),
                 stages_done=len(done),
-                expected_bytes=expected,
                 **values,
             )
             Stage.objects.bulk_create(
@@ -85,16 +123,21 @@ def begin_job(
             if not Site.objects.filter(pk=site.pk, node=site.node_id).exists():
                 raise InUseError(f"{site.name} was just moved to another node; start it again.")
             record(job.pk, epoch=job.epoch, kind="queued", message=message)
-            give_up_kept_work(site)
+            if kind == JobKind.BACKUP:
+                give_up_kept_work(site)
     except IntegrityError as error:
         # By what the row says: the other job may have ended since.
         if "active_site" not in str(error):
             raise
-        raise BackupAlreadyRunningError(
-            f"A backup of {site.name} is already running; wait for it or stop it first."
-        ) from error
+        raise BackupAlreadyRunningError(_who_holds(site)) from error
     give_out_soon(site.node_id)
     return Job.objects.select_related("site", "node").get(pk=job.pk)
+
+
+def _who_holds(site: Site) -> str:
+    holder = Job.objects.filter(active_site=site).values_list("kind", flat=True).first()
+    kind = holder or JobKind.BACKUP
+    return f"A {kind} of {site.name} is already running; wait for it or stop it first."
 
 
 def _expected_bytes(site: Site, *, writes: bool) -> int:

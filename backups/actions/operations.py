@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from backups.actions import control, questions
+from backups.actions import control, questions, restores
 from backups.actions.control import Cleanup
 from backups.actions.leftovers import CleanupReport
 from backups.errors import (
@@ -20,7 +20,7 @@ from backups.errors import (
 from backups.models import Job, Site
 from backups.registry import stages_of
 from backups.roles import Person
-from backups.states import JobState
+from backups.states import JobKind, JobState
 
 MIB = 1 << 20
 NOTHING_KEPT = "nothing of the earlier run is kept"
@@ -89,6 +89,8 @@ def retry_with_what_is_left(*, job: Job, requested_by: Person | None) -> Retried
     A node that cannot be asked keeps nobody from trying again: the new job does all stages then.
     Raises what `control.retry_job` does.
     """
+    if job.kind == JobKind.RESTORE:
+        return _restored_again(job, requested_by)
     intact, reason = _intact_stages(job)
     new = control.retry_job(job=job, requested_by=requested_by, intact_stages=intact)
     stages = stages_of(new.kind)
@@ -98,6 +100,12 @@ def retry_with_what_is_left(*, job: Job, requested_by: Person | None) -> Retried
     name, number = stages[new.stages_done].name, new.stages_done + 1
     message = f"Backup of {new.site.name} goes on from stage {number}/{len(stages)}: {name}"
     return Retried(new, name, message)
+
+
+def _restored_again(job: Job, requested_by: Person | None) -> Retried:
+    control.require_retryable(job)
+    new = restores.begin_again(job=job, requested_by=requested_by)
+    return Retried(new, None, f"Restore of {new.site.name} begins again from the beginning")
 
 
 def _intact_stages(job: Job) -> tuple[list[str], str]:

@@ -17,6 +17,7 @@ from backups.actions.jobs import give_up_kept_work
 from backups.errors import InUseError, InvalidFieldError, SiteExistsError
 from backups.models import BackupStatus, Node, Site
 from backups.registry import FILE_ENGINES
+from backups.states import ACTIVE
 
 # What a job reads: it must not change under a running one.
 SOURCE_FIELDS = frozenset(
@@ -64,7 +65,7 @@ def change_site(*, site: Site, **changes: Any) -> Site:  # noqa: ANN401
         # The row's lock also holds back the start of a job, which refers to it.
         locked = Site.objects.select_for_update().get(pk=site.pk)
         changed = {name for name, value in changes.items() if getattr(locked, name) != value}
-        if changed & SOURCE_FIELDS and locked.jobs.filter(active_site=locked).exists():
+        if changed & SOURCE_FIELDS and locked.jobs.filter(state__in=ACTIVE).exists():
             names = ", ".join(sorted(changed & SOURCE_FIELDS))
             raise InUseError(f"A backup of {locked.name} is running: {names} cannot change now.")
         for name, value in changes.items():
@@ -85,7 +86,7 @@ def delete_site(*, site: Site) -> None:
     """
     with transaction.atomic():
         locked = Site.objects.select_for_update().get(pk=site.pk)
-        if locked.jobs.filter(active_site=locked).exists():
+        if locked.jobs.filter(state__in=ACTIVE).exists():
             raise InUseError(f"A backup of {locked.name} is running; wait for it first.")
         kept = locked.backups.filter(status=BackupStatus.SUCCESS).count()
         if kept:

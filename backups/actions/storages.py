@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from backups import registry
 from backups.errors import InUseError, InvalidFieldError, with_hint
 from backups.models import BackupStatus, Storage
+from backups.states import ACTIVE
 
 _UNTESTED: dict[str, Any] = {"capabilities": None, "tested_at": None, "test_error": ""}
 
@@ -68,7 +69,7 @@ def delete_storage(*, storage: Storage) -> None:
     with transaction.atomic():
         storage = Storage.objects.select_for_update().get(pk=storage.pk)
         _require_empty(storage, "it cannot be deleted")
-        if storage.jobs.filter(active_site__isnull=False).exists():
+        if storage.jobs.filter(state__in=ACTIVE).exists():
             raise InUseError(f"A running job writes to {storage}: it cannot be deleted now.")
         if storage.sites.exists():
             raise InUseError(f"{storage} is the storage of a site; choose another one there first.")

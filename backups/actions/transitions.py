@@ -30,6 +30,7 @@ def move(jobs: QuerySet[Job], to: JobState, **changes: Any) -> bool:  # noqa: AN
     if to in TERMINAL:
         changes = {
             "active_site": None,
+            "active_proof": None,
             "token": None,
             "lease_expires_at": None,
             "claim_deadline": None,

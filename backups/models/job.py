@@ -19,7 +19,9 @@ class Job(models.Model):
 
     `epoch` counts the times that the job was given out anew; `token` names the one attempt that
     may write now; `lease_expires_at` is when that attempt is taken for lost. `active_site` is the
-    site while the job is active and NULL afterwards: unique, so one site has one active job.
+    site while the job is active and NULL afterwards: unique, so one site has one active job. Jobs
+    that leave the site alone hold none: a checkpoint, whose restore holds it; a dry run; a proof,
+    which holds its backup as `active_proof` instead, so that each is proven once at a time.
 
     `cleanup_pending` says that the node still holds something of a job that ended (a process, a
     folder, an unfinished upload): its agent removes that, whenever it is back, and leaves in
@@ -70,6 +72,28 @@ class Job(models.Model):
     cleanup_report = models.JSONField(default=dict, blank=True)
     retry_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries"
+    )
+    parameters = models.JSONField(
+        default=dict, blank=True, help_text="What was asked for, of a restore."
+    )
+    source = models.ForeignKey(
+        "backups.Backup",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="uses",
+        help_text="The backup that is restored or verified.",
+    )
+    active_proof = models.OneToOneField(
+        "backups.Backup", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    waits_for = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="waiting",
+        help_text="The checkpoint that must be there before this begins.",
     )
     trigger = models.CharField(max_length=20, default="manual")
     requested_by = models.ForeignKey(

@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 
 from backups.models import Job
 from backups.protection import LONGEST_AGE, Protection
+from backups.queries.standing import backup_jobs
 from backups.states import JobState
 
 # Stopped jobs say nothing about how the site can be backed up.
@@ -34,7 +35,8 @@ def sites_with_protection(sites: QuerySet[Any]) -> QuerySet[Any]:
     One look into an index for each site: that holds all that is asked of the site's newest ended
     job, so that no job's row is read. With 10,000 sites it is the difference between 25 and 85 ms.
     """
-    newest = Job.objects.filter(site=OuterRef("pk"), state__in=_ENDED).order_by("-queued_at")
+    ended = backup_jobs().filter(site=OuterRef("pk"), state__in=_ENDED)
+    newest = ended.order_by("-queued_at")
     stands = Case(
         When(state=JobState.FAILED, reset_at__isnull=True, then=Value(1)),
         default=Value(0),
@@ -68,7 +70,10 @@ def standing_failures(jobs: QuerySet[Job]) -> QuerySet[Any]:
     `is_tried_again` says whether a job of the same site is active now.
     """
     later = Job.objects.filter(
-        site=OuterRef("site"), state__in=_ENDED, queued_at__gt=OuterRef("queued_at")
+        site=OuterRef("site"),
+        kind=OuterRef("kind"),
+        state__in=_ENDED,
+        queued_at__gt=OuterRef("queued_at"),
     )
     failed = jobs.filter(~Exists(later), state=JobState.FAILED, reset_at__isnull=True)
     now_active = Exists(Job.objects.filter(active_site=OuterRef("site")))

@@ -24,7 +24,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, Now
 
 from backups.models import Backup, BackupStatus, Job, JobEvent, Node, Site, Worker
-from backups.states import ADMITTED, JobState
+from backups.states import ADMITTED, JobKind, JobState
 
 # One heartbeat may be late and one lost.
 MISSED_HEARTBEATS = 3
@@ -73,7 +73,7 @@ def sites_with_usage(sites: QuerySet[Site]) -> QuerySet[Site]:
     `db_password_set` says whether there is one: the secret itself stays unread, so that one that
     no key opens any more breaks nothing here.
     """
-    newest = Job.objects.filter(site=OuterRef("pk")).order_by("-queued_at")
+    newest = backup_jobs().filter(site=OuterRef("pk")).order_by("-queued_at")
     with_secret = ~Q(db_password="")
     return (
         sites.select_related("node", "storage")
@@ -85,9 +85,14 @@ def sites_with_usage(sites: QuerySet[Site]) -> QuerySet[Site]:
     )
 
 
+def backup_jobs() -> QuerySet[Job]:
+    """Return the jobs that make backups: only they say how a site stands."""
+    return Job.objects.filter(kind=JobKind.BACKUP)
+
+
 def newest_job(site: Site) -> Job | None:
-    """Return the site's newest job with what its status needs, which is no secret, or None."""
-    jobs = Job.objects.filter(site=site).order_by("-queued_at")
+    """Return the site's newest backup job with what its status needs, no secrets, or None."""
+    jobs = backup_jobs().filter(site=site).order_by("-queued_at")
     wanted = jobs.select_related("node", "site").defer("site__db_password")
     return wanted.prefetch_related("stages").first()
 

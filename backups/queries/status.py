@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from backups.models import Job, Site, Stage
-from backups.states import ACTIVE, OUTSIDE, JobState, StageState
+from backups.states import ACTIVE, OUTSIDE, JobKind, JobState, StageState
 
+_NOUNS = {JobKind.BACKUP: "Backup", JobKind.RESTORE: "Restore", JobKind.VERIFY: "Proof"}
 _SENTENCES = {
     JobState.QUEUED: "Waiting for a free slot on {node}",
-    JobState.COMPLETED: "Backup completed",
-    JobState.FAILED: "Backup failed",
-    JobState.STOPPED: "Backup stopped",
-    JobState.RESET: "No backup is running",
+    JobState.COMPLETED: "{noun} completed",
+    JobState.FAILED: "{noun} failed",
+    JobState.STOPPED: "{noun} stopped",
+    JobState.RESET: "No {lower} is running",
 }
 IDLE_SENTENCE = "No backup is running"
 
@@ -51,6 +52,7 @@ def job_status(site: Site, job: Job, rows: Iterable[StageRow] | None = None) -> 
     stages = sorted(of_job, key=lambda stage: stage.position)
     current = _current(job, stages)
     return {
+        "kind": job.kind,
         "site_id": site.pk,
         "site_name": site.name,
         "status": OUTSIDE[JobState(job.state)],
@@ -77,6 +79,7 @@ def _idle(site: Site) -> dict[str, Any]:
         ("stage", "stage_detail", "error", "started_at", "job_id", "finished_at", "eta_seconds")
     )
     return {
+        "kind": JobKind.BACKUP.value,
         "site_id": site.pk,
         "site_name": site.name,
         "status": "idle",
@@ -103,7 +106,9 @@ def _message(job: Job, current: Stage | StageRow | None, stages_total: int) -> s
     if job.state in ACTIVE and current is not None:
         return f"Stage {current.position + 1}/{stages_total}: {current.name}"
     warnings = len(job.warnings)
-    sentence = _SENTENCES.get(JobState(job.state), IDLE_SENTENCE).format(node=job.node.name)
+    noun = _NOUNS[JobKind(job.kind)]
+    template = _SENTENCES.get(JobState(job.state), IDLE_SENTENCE)
+    sentence = template.format(node=job.node.name, noun=noun, lower=noun.lower())
     if job.state == JobState.COMPLETED and warnings:
         return f"{sentence} with {warnings} warning{'s' if warnings > 1 else ''}"
     return sentence

@@ -21,6 +21,7 @@ from django.db.models import (
 )
 
 from backups.models import Job, Node, Site, Stage
+from backups.queries.standing import backup_jobs
 from backups.queries.status import StageRow, backup_status, job_status
 from backups.queries.visibility import jobs_visible_to
 from backups.roles import Person, Role
@@ -29,7 +30,7 @@ from backups.states import ACTIVE, JobState
 # What a status object is made of; what else these rows hold may be long, or secret.
 _OF_SITE = ("name", "node")
 _OF_JOB = (
-    *("site", "node", "state", "reset_at", "stages_done", "progress", "worker"),
+    *("kind", "site", "node", "state", "reset_at", "stages_done", "progress", "worker"),
     *("warnings", "error_message", "error_hint", "started_at", "finished_at"),
     "stop_requested_at",
 )
@@ -65,7 +66,7 @@ def watched_statuses(keys: Collection[Watched]) -> dict[Watched, dict[str, Any]]
     users who watch a `Running`.
     """
     site_ids = [key for key in keys if isinstance(key, int)]
-    newest = Job.objects.filter(site=OuterRef("pk")).order_by("-queued_at", "-pk")
+    newest = backup_jobs().filter(site=OuterRef("pk")).order_by("-queued_at", "-pk")
     sites = Site.objects.filter(pk__in=site_ids).only(*_OF_SITE)
     with_newest = list(sites.annotate(newest=Subquery(newest.values("pk")[:1])))
     lists = _running({key for key in keys if isinstance(key, Running)})

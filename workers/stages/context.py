@@ -55,6 +55,20 @@ class StoreSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleSpec:
+    """The stored bundle that is restored or proven, as the catalogue knows it.
+
+    `site` is the UUID of the site that it was made of, `site_url` that site's address.
+    """
+
+    key: str
+    size: int
+    sha256: str
+    site: str
+    site_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StageContext:
     """Everything that one attempt at one stage may use.
 
@@ -64,6 +78,7 @@ class StageContext:
     stage saved. `reserve_object_key` gives each caller a key that nobody else has.
     `expected_bytes` is what the job may need in the spool, 0 while unknown; `reserve_bytes` what
     must stay free there when a job begins; `throttle` is how fast the node may upload.
+    `parameters` is what was asked for and `bundle` what of, in a restore and a proof.
     """
 
     job_id: str
@@ -83,6 +98,8 @@ class StageContext:
     reserve_object_key: Callable[[], str]
     expected_bytes: int = 0
     reserve_bytes: int = 0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    bundle: BundleSpec | None = None
     throttle: Throttle | None = None
 
     def folder_of(self, stage: str) -> Path | None:

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from backups.models import Job, JobEvent
 from backups.queries import job_status
 from backups.registry import STAGE_NAMES
-from backups.states import OUTSIDE, JobState, StageState
+from backups.states import OUTSIDE, JobKind, JobState, StageState
 
 STATUSES = sorted(set(OUTSIDE.values()))
 
@@ -31,6 +31,7 @@ class StageBody(serializers.Serializer[Any]):
 class StatusBody(serializers.Serializer[Any]):
     """How the newest job of a site stands. `bytes_*` are those of the current stage."""
 
+    kind = serializers.ChoiceField(choices=[kind.value for kind in JobKind])
     site_id = serializers.IntegerField()
     site_name = serializers.CharField()
     status = serializers.ChoiceField(choices=STATUSES)

@@ -27,6 +27,7 @@ FIELDS = {
     "eta_seconds": (int, type(None)),
     "node": str,
     "worker": (str, type(None)),
+    "kind": str,
     "stopping": bool,
     "stages": list,
 }

@@ -1,0 +1,60 @@
+"""What a job leaves when its last stage is done, kind by kind: in the transaction that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db.models.functions import Now
+
+from backups.actions.admission import give_out_soon
+from backups.actions.followups import close_tasks_of_completed
+from backups.actions.transitions import record
+from backups.actions.usage import usage_kept
+from backups.models import Backup, BackupStatus, Job
+from backups.states import JobKind
+
+
+def record_completion(job: Job, warnings: Sequence[str]) -> None:
+    """Write what the completed job stands for, and say so in its log."""
+    outputs = {stage.name: stage.outputs for stage in job.stages.all()}
+    _RECORDERS[JobKind(job.kind)](job, outputs)
+    words = f"Completed with {len(warnings)} warnings" if warnings else "Completed"
+    record(job.pk, epoch=job.epoch, kind="completed", message=words)
+
+
+def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
+    """Make the Backup exist: here, and nowhere else."""
+    sealed, stored = outputs["create_bundle"], outputs["upload_remote"]
+    with usage_kept(job.site_id):
+        Backup.objects.create(
+            site_id=job.site_id,
+            job=job,
+            storage_id=job.storage_id,
+            status=BackupStatus.SUCCESS,
+            object_key=stored["key"],
+            size_bytes=stored["size"],
+            sha256=sealed["sha256"],
+            verified_by=stored["verified_by"],
+            is_suspect=bool(sealed["suspicions"]),
+            facts=sealed["facts"],
+            created_at=Now(),
+        )
+    close_tasks_of_completed(job)
+    if job.waiting.exists():
+        give_out_soon(job.node_id)
+
+
+def _record_restore(job: Job, outputs: dict[str, Any]) -> None:
+    """Nothing but the job itself: what it did is in its stages."""
+
+
+def _record_proof(job: Job, outputs: dict[str, Any]) -> None:
+    raise NotImplementedError
+
+
+_RECORDERS: dict[JobKind, Callable[[Job, dict[str, Any]], None]] = {
+    JobKind.BACKUP: _record_backup,
+    JobKind.RESTORE: _record_restore,
+    JobKind.VERIFY: _record_proof,
+}
