@@ -122,11 +122,18 @@ class BundleReader:
         what was yielded until then is worth nothing. Raises `MemberMissing` and, for anything
         that is no file, `EngineError`.
         """
+        yield from self.file(path)[1]
+
+    def file(self, path: str | bytes) -> tuple[int, Iterator[bytes]]:
+        """Return the size of a file and what `read` yields; raises at once where there is none."""
         member = self.member(path)
         if member.kind == "hardlink" and member.link is not None:
             member = self.member(member.link)
         if member.kind != "file":
             raise EngineError(f"{member.name} is a {member.kind}, not a file", permanent=True)
+        return member.size, self._content(member)
+
+    def _content(self, member: Member) -> Iterator[bytes]:
         if not member.sparse:
             yield from self.stored(member)
             return

@@ -1,0 +1,160 @@
+"""Restoring files: each chosen part is extracted beside its place, then the two are exchanged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.engine.bundle import BundleReader, extract
+from workers.engine.bundle.reader import Selection
+from workers.engine.errors import EngineError
+from workers.engine.excludes import Excludes
+from workers.engine.progress import Reporter
+from workers.engine.restore.exchange import explained, sync_file_system
+from workers.engine.restore.file_switch import FileSwitch
+from workers.engine.restore.standing import LeftAlone, standing
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRoot:
+    """One of the names at the top of a bundle, and the path on this host that it stands for."""
+
+    archive_name: str
+    target: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is exchanged as one: a path in the bundle, and its place on this host."""
+
+    archive_path: bytes
+    target: Path
+
+
+def parts_of(
+    bundle: BundleReader, roots: Sequence[RestoreRoot], paths: Iterable[str]
+) -> list[Part]:
+    """Return what is to be exchanged: the roots that the bundle has, or what of them is chosen.
+
+    What lies below another chosen path goes with that. Raises `MemberMissing` for a path that the
+    bundle does not hold, and a permanent `EngineError` for one that is restored nowhere.
+    """
+    chosen = sorted({path.rstrip("/") for path in paths})
+    tops = {path.split("/")[0] for path in chosen}
+    known = {root.archive_name: root for root in roots}
+    if stray := tops - known.keys():
+        raise EngineError(
+            f"{min(stray)} has no place where it could be restored to",
+            hint=f"Choose paths below {', '.join(sorted(known))}.",
+            permanent=True,
+            code="path_not_restorable",
+        )
+    if not chosen:
+        wanted = Selection(known)
+        found = {member.path for member in bundle.members() if member.path in set(wanted)}
+        return [Part(os.fsencode(name), root.target) for name, root in known.items()
+                if os.fsencode(name) in found]  # fmt: skip
+    selection = Selection(chosen)
+    parts = []
+    for path in chosen:
+        above = [one for one in selection.paths_to(os.fsencode(path)) if one != os.fsencode(path)]
+        if not above:
+            top, _slash, rest = path.partition("/")
+            parts.append(Part(os.fsencode(path), known[top].target / rest))
+    return parts
+
+
+def planned(parts: Sequence[Part], label: str) -> list[FileSwitch]:
+    """Return the switches of the parts before anything is made, to be announced."""
+    return [FileSwitch.planned(part.target, label, n) for n, part in enumerate(parts)]
+
+
+def prepare_files(
+    bundle: BundleReader,
+    parts: Sequence[Part],
+    *,
+    label: str,
+    excludes: Excludes,
+    reporter: Reporter,
+    owners: bool | None = None,
+) -> list[FileSwitch]:
+    """Extract each part into a hidden folder beside its place; nothing that stands is touched.
+
+    `label` names the folders, so that what a killed attempt left can be found: it is removed
+    first. `excludes` are the site's: what they leave out of backups stays where it is. Raises what
+    `extract` raises, and `EngineError` where there is no room or nothing may be written.
+    """
+    switches = planned(parts, label)
+    for switch in switches:
+        switch.discard()
+    require_room(bundle, parts)
+    left_alone = LeftAlone(bundle, excludes)
+    prepared = []
+    for part, switch in zip(parts, switches, strict=True):
+        try:
+            prepared.append(_prepare(bundle, part, switch, left_alone, reporter, owners))
+        except OSError as error:
+            raise explained(error, f"{part.target} cannot be prepared") from error
+    return prepared
+
+
+def _prepare(
+    bundle: BundleReader,
+    part: Part,
+    switch: FileSwitch,
+    left_alone: LeftAlone,
+    reporter: Reporter,
+    owners: bool | None,
+) -> FileSwitch:
+    switch.begin()
+    extract(bundle, [part.archive_path], switch.staging, reporter=reporter, owners=owners)
+    switch.adopt(switch.staging / os.fsdecode(part.archive_path))
+    if switch.target.is_dir() and not switch.target.is_symlink():
+        held = frozenset(held_paths(bundle, part))
+        found = standing(switch.target, part.archive_path, held, left_alone, reporter.check)
+        switch.keep(one.path for one in found if one.is_kept)
+    sync_file_system(switch.staging)
+    return switch
+
+
+def held_paths(bundle: BundleReader, part: Part) -> Iterator[bytes]:
+    """Yield the paths of the bundle at and below the part."""
+    return (member.path for member in bundle.members(part.archive_path))
+
+
+def bytes_needed(bundle: BundleReader, part: Part) -> int:
+    """Return how many bytes the part's files take on a disk; holes take none."""
+    return sum(member.stored_size for member in bundle.members(part.archive_path))
+
+
+def require_room(bundle: BundleReader, parts: Sequence[Part]) -> None:
+    """Raise `EngineError` unless each disk has room for what comes beside what stands there.
+
+    By the sizes of the manifest: a bundle that unfolds into more than any disk holds ends here.
+    """
+    wanted: dict[int, tuple[Path, int]] = {}
+    for part in parts:
+        place = existing(part.target.parent)
+        device = place.stat().st_dev
+        before = wanted.get(device, (place, 0))[1]
+        wanted[device] = (place, before + bytes_needed(bundle, part))
+    for place, needed in wanted.values():
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise EngineError(
+                f"{place} has {free / 1e6:,.1f} MB free, and what is restored needs "
+                f"{needed / 1e6:,.1f} MB beside what is there",
+                hint="Free some space on that disk, or restore less at once.",
+                permanent=True,
+                code="not_enough_space",
+            )
+
+
+def existing(path: Path) -> Path:
+    """Return the deepest folder on the way to `path` that is there."""
+    while not path.is_dir():
+        path = path.parent
+    return path
