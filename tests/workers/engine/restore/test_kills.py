@@ -1,4 +1,4 @@
-"""A process that is killed at any step leaves a site that the next one brings into one of two states."""
+"""Whoever is killed, at any step: the next one makes the site as it was, or as was asked."""
 
 from __future__ import annotations
 
