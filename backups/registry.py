@@ -44,12 +44,19 @@ _STAGES = (
     StageKind("create_bundle", "Seal the bundle", "workers.stages.create_bundle:run"),
     StageKind("upload_remote", "Store the bundle", "workers.stages.upload_remote:run", False),
     StageKind("cleanup", "Clean up", "workers.stages.cleanup:run", False),
+    StageKind("fetch_bundle", "Fetch the bundle", "workers.stages.fetch_bundle:run"),
+    StageKind("verify_bundle", "Check the bundle", "workers.stages.verify_bundle:run", False),
+    StageKind("restore_files", "Restore the files", "workers.stages.restore_files:run"),
+    StageKind("restore_db", "Restore the database", "workers.stages.restore_db:run"),
+    StageKind("prove_restore", "Restore and compare", "workers.stages.prove_restore:run"),
 )
 STAGES: dict[str, StageKind] = {stage.name: stage for stage in _STAGES}
 STAGE_NAMES = list(STAGES)
 
 PIPELINES: dict[JobKind, tuple[str, ...]] = {
     JobKind.BACKUP: ("backup_db", "backup_files", "create_bundle", "upload_remote", "cleanup"),
+    JobKind.RESTORE: ("fetch_bundle", "verify_bundle", "restore_files", "restore_db", "cleanup"),
+    JobKind.VERIFY: ("fetch_bundle", "verify_bundle", "prove_restore", "cleanup"),
 }
 
 # Key → label; "" reads the site's wp-config.php at each backup, so that a new password there
@@ -74,6 +81,7 @@ STORE_ADDRESSES: dict[str, tuple[str, ...]] = {
     "local": ("{path}",),
 }
 STORE_OPENER = "workers.engine.stores:open_store"
+BUNDLE_READER = "workers.engine.bundle:BundleReader"
 STORE_FIELDS = "workers.engine.stores:config_fields"
 ENGINE_ERROR = "workers.engine.errors:EngineError"
 
@@ -83,6 +91,7 @@ QUERIES: dict[str, str] = {
     "inspect_site": "workers.answers:inspect_site",
     "test_storage": "workers.answers:test_storage",
     "delete_object": "workers.answers:delete_object",
+    "list_bundle": "workers.answers:list_bundle",
     "work_state": "workers.answers:work_state",
 }
 
@@ -95,6 +104,11 @@ def stages_of(kind: str) -> tuple[StageKind, ...]:
 def open_store(kind: str, config: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return the store of that kind; raises its `EngineError` for an unusable configuration."""
     return _load(STORE_OPENER)(kind, config)
+
+
+def open_bundle(source: Any) -> Any:  # noqa: ANN401
+    """Return what gives access to single members of a bundle, from a store's `open`."""
+    return _load(BUNDLE_READER)(source)
 
 
 def address_of(kind: str, config: dict[str, Any], key: str) -> str:

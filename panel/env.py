@@ -39,6 +39,7 @@ PRODUCTION_SPOOL = Path("/var/lib/holdfast/spool")
 DISTINCT_CHARACTERS = 10  # fewer is no random text of that length
 DEVELOPMENT_KEY_FILE = BASE_DIRECTORY / ".secret-key"
 YEAR_SECONDS = 31_536_000
+HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ class Environment:
     heartbeat_seconds: int
     tidy_seconds: int
     leader_seconds: int
+    proofs: str
+    proof_days: int
+    proof_hours: tuple[int, int]
     keep_failed_hours: int
     node: str
     node_file: Path | None
@@ -114,6 +118,16 @@ def _checked(*layers: Mapping[str, str], node_file: Path | None) -> Environment:
         raise ImproperlyConfigured(_sentence(error)) from error
     except EnvError as error:
         raise ImproperlyConfigured(f"The environment is not usable: {error}") from error
+
+
+def _hours(text: str) -> tuple[int, int]:
+    """Return the hours that `22-6` names: from the first on, up to the last."""
+    first, dash, last = text.partition("-")
+    if not dash or not all(part.isdecimal() and int(part) <= HOURS for part in (first, last)):
+        raise ImproperlyConfigured(
+            "HOLDFAST_PROOF_HOURS must be two hours from 0 to 24 with a hyphen, as 22-6."
+        )
+    return int(first), int(last)
 
 
 def _node_file(environment: Mapping[str, str]) -> Path | None:
@@ -169,6 +183,9 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
         heartbeat_seconds=env.int("HEARTBEAT_SECONDS", 15, validate=positive),
         tidy_seconds=env.int("TIDY_SECONDS", 600, validate=positive),
         leader_seconds=env.int("LEADER_SECONDS", 10, validate=positive),
+        proofs=env.str("PROOFS", "rolling", validate=OneOf(("rolling", "every", "off"))),
+        proof_days=env.int("PROOF_DAYS", 7, validate=positive),
+        proof_hours=_hours(env.str("PROOF_HOURS", "22-6")),
         keep_failed_hours=env.int("KEEP_FAILED_HOURS", 24, validate=Range(min=0)),
         node=env.str("NODE", ""),
         node_file=node_file,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ from django.conf import settings
 from backups.actions import storages
 from backups.models import Job, Stage, Storage
 from backups.states import StageState
+from workers.engine.bundle import BundleReader, Entry, list_folder
 from workers.engine.databases import open_database
 from workers.engine.errors import EngineError
+from workers.engine.progress import SilentReporter
 from workers.engine.scan import ScanReport
 from workers.engine.scan import scan as scan_folder
 from workers.engine.stores import open_store
 from workers.engine.wordpress import SiteInspection, database_spec
 from workers.engine.wordpress import inspect_site as inspect
 from workers.engine.wordpress import read_site_identity as read_identity
+
+# 1 January 10000: what comes after has no date in Python, nor in most other programs.
+_LAST_SECOND = 253_402_300_800
 
 
 def scan(base_path: str, allowed_roots: Sequence[str]) -> dict[str, Any]:
@@ -79,6 +85,35 @@ def delete_object(storage_id: int, key: str) -> dict[str, Any]:
     """Delete a bundle from its storage; confirmed before this returns."""
     storage = Storage.objects.get(pk=storage_id)
     return {"deleted": open_store(storage.type, storage.full_config()).delete(key)}
+
+
+def list_bundle(storage_id: int, key: str, path: str, skip: int, limit: int) -> dict[str, Any]:
+    """Return what one folder of a stored bundle holds, without fetching any file."""
+    storage = Storage.objects.get(pk=storage_id)
+    store = open_store(storage.type, storage.full_config(), storage.capabilities)
+    bundle = BundleReader(store.open(key))
+    listing = list_folder(bundle, path, skip=skip, limit=limit, reporter=SilentReporter())
+    return {
+        "entries": [_shown(entry) for entry in listing.entries],
+        "total": listing.total,
+        "bytes_fetched": bundle.bytes_fetched,
+    }
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    seconds = entry.mtime_ns // 1_000_000_000
+    moment = datetime.fromtimestamp(seconds, UTC) if 0 <= seconds < _LAST_SECOND else None
+    return {
+        "name": entry.name,
+        "path": entry.path,
+        "type": entry.kind,
+        "mode": f"{entry.mode:04o}",
+        "size": entry.size,
+        "files": entry.files,
+        "modified_at": moment.isoformat().replace("+00:00", "Z") if moment else None,
+        "sha256": entry.sha256 or None,
+        "link": entry.link,
+    }
 
 
 def work_state(job_id: str) -> dict[str, Any]:

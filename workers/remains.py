@@ -1,10 +1,32 @@
-"""Removing what an ended job left in a storage: parts of an upload, an object nobody counts."""
+"""Removing what an ended job left: on this host, and parts of an upload in a storage."""
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 from backups.actions.leftovers import CleanupReport, Leftover
 from backups.models import Storage
+from workers.engine.errors import EngineError
 from workers.engine.stores import open_store
+from workers.stages.cleanup import remove_tree
+from workers.stages.restoring import settle
+
+logger = logging.getLogger(__name__)
+
+
+def remove_work(folder: Path) -> bool:
+    """Settle what a restore was about to change, and remove a job's folder; False if some stays.
+
+    The folder stays as long as it is needed to bring the site into one of two states.
+    """
+    try:
+        settle(folder)
+    except EngineError as error:
+        logger.warning("%s is not settled yet: %s", folder, error.sentences())
+        return False
+    remove_tree(folder)
+    return not folder.exists()
 
 
 def remove_from_storage(leftover: Leftover) -> CleanupReport:

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from backups.actions.admission import give_out_soon
 from backups.actions.followups import close_tasks_of_completed
+from backups.actions.receipts import record_passed
 from backups.actions.transitions import record
 from backups.actions.usage import usage_kept
 from backups.models import Backup, BackupStatus, Job
@@ -49,12 +50,8 @@ def _record_restore(job: Job, outputs: dict[str, Any]) -> None:
     """Nothing but the job itself: what it did is in its stages."""
 
 
-def _record_proof(job: Job, outputs: dict[str, Any]) -> None:
-    raise NotImplementedError
-
-
 _RECORDERS: dict[JobKind, Callable[[Job, dict[str, Any]], None]] = {
     JobKind.BACKUP: _record_backup,
     JobKind.RESTORE: _record_restore,
-    JobKind.VERIFY: _record_proof,
+    JobKind.VERIFY: record_passed,
 }

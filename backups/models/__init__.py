@@ -7,6 +7,7 @@ from backups.models.followup import FollowUpTask
 from backups.models.job import Job, Stage
 from backups.models.leadership import Leadership
 from backups.models.node import MAX_SLOTS, EnrolmentToken, InputOutputClass, Node, Worker
+from backups.models.proof import Proof, ProofOutcome
 from backups.models.site import Site
 from backups.models.storage import Storage
 
@@ -25,6 +26,8 @@ __all__ = [
     "JobEvent",
     "Leadership",
     "Node",
+    "Proof",
+    "ProofOutcome",
     "Site",
     "Stage",
     "Storage",

@@ -86,6 +86,9 @@ class Site(models.Model):
     backup_count = models.PositiveIntegerField(default=0, editable=False)
     last_backup = models.DateTimeField(null=True, blank=True, editable=False)
     storage_used_bytes = models.BigIntegerField(default=0, editable=False)
+    # Of its newest proof that passed; see `Proof`.
+    proven_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    proven_seconds = models.FloatField(null=True, blank=True, editable=False)
     admins = models.ManyToManyField(
         settings.AUTH_USER_MODEL, blank=True, related_name="assigned_sites"
     )

@@ -22,6 +22,8 @@ ACTIONS: dict[tuple[str, str], str] = {
     ("backup", "DELETE"): "backup.delete",
     ("job", "DELETE"): "job.stop",
     ("job-retry", "POST"): "job.retry",
+    ("job-undo", "POST"): "job.undo",
+    ("site-restore", "POST"): "site.restore",
     ("node", "PATCH"): "node.change",
     ("node-token", "POST"): "node.invite",
     ("node-join", "POST"): "node.join",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from workers.engine.bundle import estimate_tree, write_dump
 from workers.engine.databases import open_database
-from workers.engine.databases.base import DatabaseEstimate, DumpFacts
+from workers.engine.databases.base import DatabaseEstimate, Dump, DumpFacts, TableMark
 from workers.engine.errors import EngineError
 from workers.engine.wordpress import SiteInspection
 from workers.stages.context import StageContext, StageResult, megabytes
@@ -31,9 +32,13 @@ def run(context: StageContext) -> StageResult:
     context.reporter.detail(f"Dumping {len(estimate.tables)} tables")
     scratch = context.directory / "scratch"
     scratch.mkdir(mode=0o700)
+    offsets: dict[str, int] = {}
     with database.dump(scratch_directory=str(scratch), check=check) as dump:
         segment = write_dump(
-            context.directory, dump, modified_at_ns=time.time_ns(), reporter=context.reporter
+            context.directory,
+            located(dump, offsets),
+            modified_at_ns=time.time_ns(),
+            reporter=context.reporter,
         )
         facts = dump.facts()
     require_every_table(estimate, facts)
@@ -41,12 +46,27 @@ def run(context: StageContext) -> StageResult:
         {
             "directory": context.directory.name,
             "engine": spec.engine,
-            "facts": {**asdict(facts), "tables": dict(facts.tables)},
+            "facts": {
+                **asdict(facts),
+                "tables": dict(facts.tables),
+                "table_offsets": offsets,
+            },
             "segment": asdict(segment),
         },
         f"Database dumped ({len(facts.tables)} tables, {megabytes(facts.bytes_total)})",
         (*estimate.warnings, *facts.warnings),
     )
+
+
+def located(dump: Dump, offsets: dict[str, int]) -> Iterator[bytes | TableMark]:
+    """Pass the dump on, and note where in its text each table begins: a restore may want one."""
+    position = 0
+    for piece in dump:
+        if isinstance(piece, TableMark):
+            offsets.setdefault(piece.name, position)
+        else:
+            position += len(piece)
+        yield piece
 
 
 def require_room_for(

@@ -174,6 +174,15 @@ class BundleReader:
         if member.kind == "file" and hasher.hexdigest() != member.sha256:
             raise BundleDamaged(f"The content of {member.name} is not what was backed up")
 
+    def slice(self, member: Member, offset: int, length: int) -> Iterator[bytes]:
+        """Yield a part of what follows a member's tar header, fetching only that part's frames.
+
+        Each frame's own checksum is compared; the member's, which is of the whole, is not.
+        """
+        length = max(0, min(length, member.stored_size - offset))
+        start = member.content_offset + member.header_length + offset
+        return self._index.content(start, length) if length else iter(())
+
     def manifest(self) -> Iterator[bytes]:
         """Yield the bytes of manifest.json."""
         return self._index.manifest()

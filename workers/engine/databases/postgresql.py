@@ -20,7 +20,9 @@ from workers.engine.databases.base import (
     DatabaseSpec,
     DumpFacts,
     TableEstimate,
+    TableFacts,
     TableMark,
+    table_facts,
 )
 from workers.engine.databases.causes import (
     AWAY,
@@ -135,6 +137,13 @@ class PostgreSQLDatabase:
         ):
             yield PostgreSQLDump(process, self._spec.name, server_version, tool)
 
+    def checksums(
+        self, *, scratch_directory: str, check: Callable[[], None] = lambda: None
+    ) -> dict[str, TableFacts]:
+        """See `Database.checksums`."""
+        with self.dump(scratch_directory=scratch_directory, check=check) as dump:
+            return table_facts(dump)
+
     def query(
         self, statement: str, *, check: Callable[[], None] = lambda: None
     ) -> list[tuple[str, ...]]:
@@ -193,6 +202,7 @@ class PostgreSQLDump:
             bytes_total=self._scan.bytes_total,
             tables=dict(self._scan.tables),
             warnings=(f"{self._process.program} said: {said}",) if said else (),
+            checksums=dict(self._scan.checksums),
         )
 
 

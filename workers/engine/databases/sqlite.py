@@ -18,7 +18,9 @@ from workers.engine.databases.base import (
     DatabaseSpec,
     DumpFacts,
     TableEstimate,
+    TableFacts,
     TableMark,
+    table_facts,
 )
 from workers.engine.databases.private import private_directory
 from workers.engine.databases.sqlite_text import SQLiteText
@@ -77,6 +79,13 @@ class SQLiteDatabase:
                     _prove(connection, self._path)
                 yield SQLiteDump(connection, self._path, check)
 
+    def checksums(
+        self, *, scratch_directory: str, check: Callable[[], None] = lambda: None
+    ) -> dict[str, TableFacts]:
+        """See `Database.checksums`."""
+        with self.dump(scratch_directory=scratch_directory, check=check) as dump:
+            return table_facts(dump)
+
     def query(
         self, statement: str, *, check: Callable[[], None] = lambda: None
     ) -> list[tuple[str, ...]]:
@@ -119,6 +128,7 @@ class SQLiteDump:
         self._check = check
         self._bytes = 0
         self._tables: dict[str, int | None] | None = None
+        self._checksums: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[bytes | TableMark]:
         """See `Dump.__iter__`."""
@@ -129,7 +139,7 @@ class SQLiteDump:
                 if isinstance(piece, bytes):
                     self._bytes += len(piece)
                 yield piece
-        self._tables = text.rows
+        self._tables, self._checksums = text.rows, text.checksums
 
     def facts(self) -> DumpFacts:
         """See `Dump.facts`."""
@@ -140,6 +150,7 @@ class SQLiteDump:
             server_version=sqlite3.sqlite_version,
             bytes_total=self._bytes,
             tables=dict(self._tables),
+            checksums=dict(self._checksums),
         )
 
 

@@ -32,6 +32,11 @@ class Journal:
         """How far the job is; empty where there is no journal."""
         return str(self._read().get("phase", ""))
 
+    @property
+    def is_switching(self) -> bool:
+        """Whether an exchange has begun."""
+        return self.phase in (SWITCHING, SWITCHED)
+
     def announce(self, switches: Sequence[Switch]) -> None:
         """Note what is being prepared, before it is: so that it is found whatever happens."""
         self._write(PREPARING, switches)

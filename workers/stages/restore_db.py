@@ -1,0 +1,117 @@
+"""Load the dump beside the live database, then exchange that and the files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workers.engine.bundle.dump import DUMP_NAME
+from workers.engine.databases import open_database, open_restorer
+from workers.engine.databases.base import DatabaseSpec
+from workers.engine.errors import EngineError
+from workers.engine.restore.file_switch import FileSwitch
+from workers.engine.restore.journal import SWITCHED
+from workers.engine.restore.switching import Switch
+from workers.stages.context import StageContext, StageResult, WorkMissing
+from workers.stages.restoring import (
+    FILES,
+    attempt_label,
+    dump_pieces,
+    journal_of,
+    opened_bundle,
+    remember_database,
+    settle,
+    target_of,
+)
+
+
+def run(context: StageContext) -> StageResult:
+    """Load all of it, or the tables that are wanted; exchange only once everything is there."""
+    if context.parameters["what"] == FILES:
+        return StageResult({"directory": ""}, "No database was asked for")
+    if context.parameters["dry_run"]:
+        return _plan(context)
+    journal = journal_of(context.job_directory)
+    if journal.is_switching:
+        return _settled(context)
+    with opened_bundle(context) as bundle:
+        spec = target_of(context, bundle).database
+        if spec is None:
+            raise _no_database(context)
+        remember_database(context.job_directory, spec)
+        restorer = open_restorer(spec)
+        earlier = [attempt_label(context.job_id, epoch) for epoch in range(1, context.epoch)]
+        restorer.drop_leftovers(earlier, check=context.reporter.check)
+        tables = context.parameters["tables"] or None
+        size = bundle.member(DUMP_NAME).size
+        context.reporter.total(size)
+        context.reporter.detail("Loading the database beside the live one")
+        scratch = context.directory / "scratch"
+        scratch.mkdir(mode=0o700)
+        switch = restorer.prepare(
+            dump_pieces(bundle, tables),
+            label=attempt_label(context.job_id, context.epoch),
+            tables=tables,
+            scratch_directory=str(scratch),
+            check=context.reporter.check,
+            reporter=context.reporter,
+        )
+        fetched = bundle.bytes_fetched
+    records = context.inputs["restore_files"]["switches"]
+    files: list[Switch] = [FileSwitch.from_record(record) for record in records]
+    switches: list[Switch] = [switch, *files]
+    journal.announce(switches)
+    context.reporter.check()
+    journal.commit(switches)
+    count = len(tables) if tables else len(switch.tables)
+    outputs = {"directory": "", "fetched": fetched, "tables": count}
+    return StageResult(outputs, f"Database restored ({count} tables)")
+
+
+def _settled(context: StageContext) -> StageResult:
+    """Go on from where an earlier attempt was cut off in the middle of the exchange."""
+    if settle(context.job_directory) == SWITCHED:
+        return StageResult({"directory": ""}, "Database restored")
+    raise WorkMissing(
+        "The exchange was cut off and had to be taken back: the site is as before",
+        hint="The job begins again.",
+    )
+
+
+def _no_database(context: StageContext) -> EngineError:
+    return EngineError(
+        f"{context.site.name} has no database to restore to",
+        hint="Restore the files only.",
+        permanent=True,
+        code="no_database",
+    )
+
+
+def _plan(context: StageContext) -> StageResult:
+    with opened_bundle(context) as bundle:
+        spec = target_of(context, bundle).database
+        if spec is None:
+            raise _no_database(context)
+        recorded = (bundle.facts().get("database") or {}).get("tables", {})
+        size = bundle.member(DUMP_NAME).size
+    chosen = context.parameters["tables"] or sorted(recorded)
+    present = _present(context, spec)
+    plan: dict[str, Any] = {
+        "tables": [
+            {"name": name, "rows": recorded.get(name), "exists": name in present} for name in chosen
+        ],
+        "dropped": [] if context.parameters["tables"] else sorted(present - recorded.keys()),
+        "dump_bytes": size,
+    }
+    words = f"{len(chosen)} tables would be replaced, {len(plan['dropped'])} dropped"
+    return StageResult({"directory": "", "plan": plan}, words)
+
+
+def _present(context: StageContext, spec: DatabaseSpec) -> set[str]:
+    """Return the tables that are there now; none where the database is gone."""
+    try:
+        estimate = open_database(spec).estimate(check=context.reporter.check)
+    except EngineError as error:
+        if error.code != "database_unknown":
+            raise
+        return set()
+    return {table.name for table in estimate.tables}
