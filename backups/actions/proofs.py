@@ -57,6 +57,13 @@ def start_proof(
         raise BackupAlreadyRunningError(f"A proof of {backup} is already running.") from error
 
 
+def begin_again(*, job: Job, requested_by: Person | None) -> Job:
+    """Begin the proof anew that failed or was stopped."""
+    if job.source is None:
+        raise RestoreRefusedError("The backup that was to be proven is no longer there.")
+    return start_proof(backup=job.source, requested_by=requested_by, trigger="retry")
+
+
 def start_due_proofs() -> int:
     """Start the proofs that are due, at most one on each node; return how many."""
     if not _is_time():

@@ -66,6 +66,8 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("backups/<int:backup_id>/download", backups.BackupDownload.as_view(), "backup-download"),
     ("backups/<int:backup_id>/contents", contents.BackupContents.as_view(), "backup-contents"),
     ("backups/<int:backup_id>/file", contents.BackupFile.as_view(), "backup-file"),
+    ("backups/<int:backup_id>/verify", restores.BackupVerify.as_view(), "backup-verify"),
+    ("backups/<int:backup_id>/proofs", restores.BackupProofs.as_view(), "backup-proofs"),
     ("downloads/<str:link>", links.download, "download"),
     ("jobs", jobs.JobList.as_view(), "jobs"),
     ("jobs/<uuid:job_id>", jobs.JobDetail.as_view(), "job"),

@@ -19,6 +19,7 @@ ACTIONS: dict[tuple[str, str], str] = {
     ("backup-start", "POST"): "backup.start",
     ("backup-stop", "POST"): "backup.stop",
     ("backup-reset", "POST"): "backup.reset",
+    ("backup-verify", "POST"): "backup.verify",
     ("backup", "DELETE"): "backup.delete",
     ("job", "DELETE"): "job.stop",
     ("job-retry", "POST"): "job.retry",

@@ -39,6 +39,8 @@ GET    /api/v1/backups/{backup_id}                      200   200   403   200   
 DELETE /api/v1/backups/{backup_id}                      200   200   403   403   403
 GET    /api/v1/backups/{backup_id}/contents             503   503   403   503   403
 GET    /api/v1/backups/{backup_id}/file                 409   409   403   409   403
+GET    /api/v1/backups/{backup_id}/proofs               200   200   403   200   403
+POST   /api/v1/backups/{backup_id}/verify               202   202   403   202   403
 GET    /api/v1/backups/{backup_id}/download             200   200   403   200   403
 GET    /api/v1/daemon/answers/{link}                    404   404   404   404   404
 POST   /api/v1/daemon/backup/reset/{site_id}            200   200   403   403   403

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from backups.actions.restores import ALL, IN_PLACE, TARGETS, WHAT
 from backups.api.serializers.jobs import StartedBody
 from backups.api.serializers.strict import StrictSerializer
+from backups.models import Proof
 
 # More than these are chosen as folders, or as everything.
 MOST_CHOSEN = 1000
@@ -59,3 +60,27 @@ class RestoreStartedBody(StartedBody):
     checkpoint_job_id = serializers.UUIDField(allow_null=True)
     target_path = serializers.CharField(allow_null=True)
     target_database = serializers.CharField(allow_null=True)
+
+
+class ProofSerializer(serializers.ModelSerializer[Proof]):
+    """One trial restore; `seconds` is what the restore took, null if it did not come that far."""
+
+    backup_id = serializers.IntegerField(read_only=True)
+    job_id = serializers.UUIDField(read_only=True, allow_null=True)
+    node = serializers.CharField(source="node.name", read_only=True)
+
+    class Meta:
+        model = Proof
+        fields = [
+            "id",
+            "backup_id",
+            "job_id",
+            "node",
+            "outcome",
+            "seconds",
+            "bytes_restored",
+            "differences",
+            "facts",
+            "created_at",
+        ]
+        read_only_fields = fields

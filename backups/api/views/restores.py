@@ -10,15 +10,16 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from backups.actions import restores
+from backups.actions import proofs, restores
 from backups.actions.restores import RestoreRequest
 from backups.api.access import person, require, visible_or_refused
 from backups.api.serializers.common import EmptyBody, ErrorBody, require_empty
-from backups.api.serializers.restores import RestoreBody, RestoreStartedBody
+from backups.api.serializers.jobs import StartedBody
+from backups.api.serializers.restores import ProofSerializer, RestoreBody, RestoreStartedBody
 from backups.api.views.backups import with_names
 from backups.api.views.control import visible_site
 from backups.api.views.jobs import visible_job
-from backups.models import Job
+from backups.models import Job, Proof
 from backups.queries import may_manage_site
 
 
@@ -66,6 +67,40 @@ class JobUndo(GenericAPIView[Any]):
         job = visible_job(request, job_id)
         require_empty(request)
         return started(restores.undo_restore(job=job, requested_by=person(request)))
+
+
+class BackupVerify(GenericAPIView[Any]):
+    """Prove that a backup restores."""
+
+    serializer_class = EmptyBody
+
+    @extend_schema(request=EmptyBody, responses={202: StartedBody, 409: ErrorBody})
+    def post(self, request: Request, backup_id: int) -> Response:
+        """Restore it into scratch places, and compare every file and row with what was recorded."""
+        backup = visible_or_refused(with_names(person(request)), backup_id)
+        require_empty(request)
+        job = proofs.start_proof(backup=backup, requested_by=person(request), trigger="api")
+        body = {
+            "success": True,
+            "message": f"Proof started for {backup.filename}",
+            "status": "running",
+            "site_id": job.site_id,
+            "job_id": str(job.pk),
+        }
+        return Response(body, status=202)
+
+
+class BackupProofs(GenericAPIView[Proof]):
+    """The receipts of a backup's trial restores, newest first."""
+
+    serializer_class = ProofSerializer
+
+    @extend_schema(responses=ProofSerializer(many=True))
+    def get(self, request: Request, backup_id: int) -> Response:
+        """Return all of them: there are as many as somebody asked for."""
+        backup = visible_or_refused(with_names(person(request)), backup_id)
+        rows = backup.proofs.select_related("node")
+        return Response(ProofSerializer(rows, many=True).data)
 
 
 def started(job: Job) -> Response:
