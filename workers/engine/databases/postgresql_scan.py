@@ -72,6 +72,16 @@ class PostgreSQLScan:
         self._pass_on(self._held, pieces)
         return pieces
 
+    def rest(self) -> list[bytes | TableMark]:
+        """Return what is left of some tables' parts of a dump; raises when one is cut off."""
+        if self._in_rows:
+            raise EngineError(
+                f"The dump ends within the rows of table {self._table}", code="dump_incomplete"
+            )
+        pieces: list[bytes | TableMark] = []
+        self._pass_on(self._held, pieces)
+        return pieces
+
     def _take_statements(self, rest: bytes, pieces: list[bytes | TableMark]) -> bytes:
         found = _STRUCTURE.search(rest)
         if found is None:
