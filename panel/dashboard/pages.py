@@ -152,12 +152,15 @@ def _site_settings(row: Site, *, may_manage: bool) -> dict[str, Any]:
             "reset": "backup-reset",
             "logs": "backup-logs",
             "backups": "site-backups",
+            "restore": "site-restore",
         }.items()
     }
     return {
         **of_site,
         "job": reverse("job", args=[NO_JOB]),
+        "jobs": reverse("jobs"),
         "retry": reverse("job-retry", args=[NO_JOB]),
+        "undo": reverse("job-undo", args=[NO_JOB]),
         "backup": reverse("backup", args=[0]),
         "site": row.name,
         "siteId": row.pk,
