@@ -39,10 +39,12 @@ def load(
             connection.set_authorizer(_authorize)
             with checked(connection, check, path, path.parent):
                 _run(connection, pieces, reporter)
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            with checked(connection, check, path, path.parent):
-                prove(connection, path)
-                counts = _counts(connection)
+        with (
+            contextlib.closing(sqlite3.connect(path)) as connection,
+            checked(connection, check, path, path.parent),
+        ):
+            prove(connection, path)
+            counts = _counts(connection)
         sync(path)
     except BaseException:
         path.unlink(missing_ok=True)

@@ -3,11 +3,13 @@
 The file keeps its name and its inode: a file that took its place would meet the -wal and -journal
 of the old one, which connections that are still open write by name, and be damaged by them. So the
 new content is written into it by SQLite's backup, as one transaction: whoever is connected waits,
-then sees all of it; after a kill or a power cut SQLite rolls it back. With the content comes a table
-of ours, the mark, which tells whether the exchange was done, whatever a site has written since.
+then sees all of it; after a kill or a power cut SQLite rolls it back. With the content comes a
+table of ours, the mark, which tells whether the exchange was done, whatever a site has written
+since.
 
 The old content is copied before, while nobody else may write. Only where other programs keep a
-database in WAL mode open all the time, what they write between copy and exchange is not in the copy.
+database in WAL mode open all the time, what they write between copy and exchange is not in the
+copy.
 """
 
 from __future__ import annotations
@@ -223,11 +225,13 @@ class SQLiteSwitch:
 
     @contextlib.contextmanager
     def _opened(self, path: Path) -> Iterator[sqlite3.Connection]:
-        with contextlib.closing(
-            sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        ) as connection:
-            with checked(connection, self._check, path, path.parent):
-                yield connection
+        with (
+            contextlib.closing(
+                sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            ) as connection,
+            checked(connection, self._check, path, path.parent),
+        ):
+            yield connection
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[sqlite3.Connection]:
