@@ -81,7 +81,7 @@ def scratch_database(
 def create(client: MySQLClient, name: str, *, anew: bool = True) -> None:
     """Make the database `name` with the character set of the client's; `anew` drops one first."""
     [(charset, collation)] = client.query(
-        "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"
+        "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"  # noqa: S608
         f" FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {quote_text(client.spec.name)}"
     )
     drop = f"DROP DATABASE IF EXISTS {quote_name(name)};" if anew else ""

@@ -108,7 +108,7 @@ class MySQLRestorer:
 
     def _refuse_unsettled(self, client: MySQLClient, places: Places) -> None:
         if client.query(
-            "SELECT 1 FROM information_schema.SCHEMATA"
+            "SELECT 1 FROM information_schema.SCHEMATA"  # noqa: S608
             f" WHERE SCHEMA_NAME = {quote_text(places.old)}"
         ):
             raise EngineError(

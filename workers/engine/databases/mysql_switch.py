@@ -11,9 +11,13 @@ be done. In order:
 3. the tables are moved, by the one statement;
 4. the new views, triggers, routines and events are made, from the ledger.
 
-`revert` undoes 3 where it was done, then makes again what 2 dropped. Servers before MariaDB 10.6 and
-MySQL 8 may be killed amid a `RENAME` of many tables: both methods look at each table's place, not at
-the ledger's alone, so they complete what was begun.
+`revert` undoes 3 where it was done, then makes again what 2 dropped. Servers before MariaDB 10.6
+and MySQL 8 may be killed amid a `RENAME` of many tables: both methods look at each table's place,
+not at the ledger's alone, so they complete what was begun.
+
+A client that was killed leaves the server at work on its last statement, maybe the `RENAME`. So
+each session of ours takes a lock by name first, and looks at the state only when the last one has
+ended.
 
 A view that could not be read before (it lacks a table) cannot be made again by `revert`.
 
@@ -42,6 +46,7 @@ from workers.engine.databases.mysql_objects import (
 from workers.engine.errors import EngineError
 
 LOCK_WAIT_SECONDS = 60
+SESSION_WAIT_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +127,11 @@ class MySQLSwitch:
                 state = self._write_down(client, state)
                 assert state.old_code is not None
                 replaced = [code for code in state.old_code if code.kind in {"TRIGGER", "VIEW"}]
-                client.execute(drop_statements(replaced) + self._renames(self._forward(state)))
+                self._execute(
+                    client, drop_statements(replaced) + self._renames(self._forward(state))
+                )
             replaced = [code for code in state.old_code or () if code.kind in {"TRIGGER", "VIEW"}]
-            client.execute(drop_statements(replaced) + create_statements(state.new_code))
+            self._execute(client, drop_statements(replaced) + create_statements(state.new_code))
 
     def revert(self) -> None:
         """See `Switch.revert`. Tables that somebody has made since `switch` stay."""
@@ -132,11 +139,12 @@ class MySQLSwitch:
             state = self._state(client)
             if state.old_code is None:
                 return
-            client.execute(drop_statements(state.new_code))
+            self._execute(client, drop_statements(state.new_code))
             if moves := list(self._backward(state)):
-                client.execute(self._renames(moves))
-            client.execute(create_statements(state.old_code))
-            client.execute(f"DELETE FROM {self._places.new_ledger} WHERE part = 'old'")
+                self._execute(client, self._renames(moves))
+            self._execute(client, create_statements(state.old_code))
+            forget = f"DELETE FROM {self._places.new_ledger} WHERE part = 'old'"  # noqa: S608
+            self._execute(client, forget)
 
     def discard(self) -> None:
         """See `Switch.discard`."""
@@ -159,7 +167,7 @@ class MySQLSwitch:
                 )
             for name in order:
                 if name in state.databases:
-                    client.execute(f"DROP DATABASE IF EXISTS {quote_name(name)}")
+                    self._execute(client, f"DROP DATABASE IF EXISTS {quote_name(name)}")
 
     def is_switched(self) -> bool:
         """Whether the live tables are those of the dump."""
@@ -181,6 +189,12 @@ class MySQLSwitch:
         )
         there.execute(drop_statements(each for each in code if each.kind in {"TRIGGER", "EVENT"}))
 
+    def _execute(self, client: MySQLClient, statements: str) -> None:
+        client.execute(f"DO {self._lock()};\n{statements}")
+
+    def _lock(self) -> str:
+        return f"GET_LOCK({quote_text(self._places.new)}, {SESSION_WAIT_SECONDS})"
+
     def _insert(self, part: str, document: object) -> str:
         text = quote_text(json.dumps(document))
         return f"INSERT INTO {self._places.new_ledger} VALUES ('{part}', {text})"  # noqa: S608
@@ -192,7 +206,7 @@ class MySQLSwitch:
             broken = broken_views(client, [each.name for each in code if each.kind == "VIEW"])
             code = [each for each in code if each.kind != "VIEW" or each.name not in broken]
             create(client, self._places.old, anew=False)
-            client.execute(self._insert("old", {"code": [asdict(each) for each in code]}))
+            self._execute(client, self._insert("old", {"code": [asdict(each) for each in code]}))
             state = replace(state, old_code=code)
         return state
 
@@ -232,10 +246,18 @@ class MySQLSwitch:
         names = [places.live, places.new, places.old]
         listed = ", ".join(quote_text(name) for name in names)
         found: dict[str, set[str]] = {name: set() for name in names}
-        for schema, table in client.query(
-            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"  # noqa: S608
+        (locked,), *tables = client.query(
+            f"SELECT {self._lock()};"  # noqa: S608
+            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
             f" WHERE TABLE_SCHEMA IN ({listed}) AND TABLE_TYPE NOT LIKE '%VIEW'"
-        ):
+        )
+        if locked != "1":
+            raise EngineError(
+                f"The server is still at work on a restore of database {places.live}",
+                hint="Look at the server's processes: something holds the tables locked.",
+                code="server_busy",
+            )
+        for schema, table in tables:
             found[schema].add(table)
         rows = client.query(
             f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME IN ({listed})"  # noqa: S608

@@ -17,12 +17,13 @@ from workers.engine.databases.base import DatabaseSpec, TableMark, unchecked
 from workers.engine.databases.postgresql import ask
 from workers.engine.databases.postgresql_load import counted, run_client
 from workers.engine.databases.postgresql_scan import PostgreSQLScan
+from workers.engine.databases.postgresql_switch import lock_statement
 from workers.engine.databases.sqlite_text import quote_name
 from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
 
 # Names in answers carry their schema, rows are read in the order in which they were written.
-_SETTINGS = "-c search_path= -c synchronize_seqscans=off -c lock_timeout=60s"
+_SETTINGS = "-c search_path= -c synchronize_seqscans=off"
 _COPY = re.compile(rb"\nCOPY ((?:\"(?:[^\"]|\"\")+\"|[^\"(])+) (\([^\n]*\))? ?FROM stdin;\n\Z")
 _ROWS_END = b"\n\\.\n"  # the scan gives a piece that ends here
 _ENCODING = re.compile(rb"\nSET client_encoding = '([\w-]+)';\n")
@@ -61,7 +62,7 @@ class RowsSwitch:
             return
         schema = quote_name(self._schema)
         keep = [
-            f"CREATE TABLE {schema}.old_{n} AS SELECT {_listed(columns)} FROM {table};"
+            f"CREATE TABLE {schema}.old_{n} AS SELECT {_listed(columns)} FROM {table};"  # noqa: S608
             for n, (table, columns) in enumerate(self._chosen)
         ]
         self._exchange("new", before=keep, after=[f"CREATE TABLE {schema}.switched ();"])
@@ -83,10 +84,12 @@ class RowsSwitch:
         return self._read(f"SELECT to_regclass('{name}') IS NOT NULL") == [("t",)]
 
     def _read(self, statement: str) -> list[tuple[str, ...]]:
-        return ask(self._spec, statement, check=self._check, settings=_SETTINGS)
+        statements = f"{lock_statement(self._schema)};\n{statement}"
+        return ask(self._spec, statements, check=self._check, settings=_SETTINGS)
 
     def _write(self, statements: str) -> None:
         settings = f"{_SETTINGS} -c client_min_messages=warning"
+        statements = f"{lock_statement(self._schema)};\n{statements}"
         ask(self._spec, statements, check=self._check, is_writing=True, settings=settings)
 
     def _exchange(self, prefix: str, *, before: list[str], after: list[str]) -> None:
@@ -95,7 +98,7 @@ class RowsSwitch:
         disable, enable = self._triggers()
         schema = quote_name(self._schema)
         rows = [
-            f"TRUNCATE ONLY {table}; INSERT INTO {table} {columns} OVERRIDING SYSTEM VALUE"
+            f"TRUNCATE ONLY {table}; INSERT INTO {table} {columns} OVERRIDING SYSTEM VALUE"  # noqa: S608
             f" SELECT {_listed(columns)} FROM {schema}.{prefix}_{n};"
             for n, (table, columns) in enumerate(self._chosen)
         ]

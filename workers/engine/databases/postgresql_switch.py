@@ -7,6 +7,9 @@ can always be told how far an exchange came.
 
 A database cannot be renamed while somebody is connected. So connections are forbidden and ended
 just before, and the sites' own find the new database when they connect again.
+
+A client that was killed may leave the server at work on its last statement. So each session takes
+a lock first, and looks at the names only when the last one has ended.
 """
 
 from __future__ import annotations
@@ -43,13 +46,14 @@ class Maintenance:
         self._spec = spec
         self._check = check
         self._from = ""
+        self._lock = lock_statement(spec.name)
 
     def ask(self, statements: str, *, is_writing: bool = True) -> list[tuple[str, ...]]:
         """See `postgresql.ask`."""
         if not self._from:
             self._from = self._reachable()
         spec = replace(self._spec, name=self._from)
-        return ask(spec, statements, check=self._check, is_writing=is_writing)
+        return ask(spec, f"{self._lock};\n{statements}", check=self._check, is_writing=is_writing)
 
     def numbers(self) -> dict[int, str]:
         """Return the names of all databases by their numbers."""
@@ -146,7 +150,7 @@ class PostgreSQLSwitch:
         """Rename `live` to `aside` and `coming` to `live`, in one transaction."""
         first, second, third = (quote_name(name) for name in (live, aside, coming))
         renames = (
-            f"SET lock_timeout = '60s'; BEGIN; ALTER DATABASE {first} RENAME TO {second};"
+            f"BEGIN; ALTER DATABASE {first} RENAME TO {second};"
             f" ALTER DATABASE {third} RENAME TO {first};"
             f" ALTER DATABASE {first} WITH ALLOW_CONNECTIONS true; COMMIT"
         )
@@ -159,6 +163,13 @@ class PostgreSQLSwitch:
             except EngineError:
                 if not left:
                     raise
+
+
+def lock_statement(name: str) -> str:
+    """Return a statement without an answer that waits until no other session of ours is there."""
+    key = f"hashtextextended({quote_text('holdfast ' + name)}, 0)"
+    # Nothing is NULL here: so there is a lock, and no row.
+    return f"SET lock_timeout = '120s'; SELECT 1 WHERE (SELECT pg_advisory_lock({key})) IS NULL"
 
 
 def quote_text(value: str) -> str:

@@ -188,7 +188,7 @@ class SQLiteText:
         yield "PRAGMA writable_schema = OFF;\n"
 
     def _rows(self, table: str) -> Iterator[str]:
-        columns = self._columns(table)
+        columns = self.columns(table)
         names = ",".join(columns)
         count = 0
         batch: list[str] = []
@@ -210,7 +210,7 @@ class SQLiteText:
         self.rows[table] = count
         self.checksums[table] = summed.text()
 
-    def _columns(self, table: str) -> list[str]:
+    def columns(self, table: str) -> list[str]:
         """Return the quoted names of the columns to write, the row's own number first."""
         self._connection.text_factory = text_as_is
         found = self._connection.execute(
