@@ -231,3 +231,81 @@ def test_a_backup_is_refused_while_a_restore_runs(site: Restorable) -> None:
 
 def wait_for(job: Callable[[], dict[str, Any]], stage: str) -> None:
     wait_until(lambda: job()["stage"] == stage, 60, f"{stage} begins")
+
+
+def prove(site: Restorable) -> dict[str, Any]:
+    answer = site.cluster.post(f"/api/v1/backups/{site.backup_id}/verify")
+    assert answer.status == 202, answer
+    return site.ended(answer.body["job_id"])
+
+
+def test_a_proof_restores_everything_elsewhere_and_leaves_a_receipt(site: Restorable) -> None:
+    before = site.files(), site.options()
+    job = prove(site)
+    assert_done(job)
+    [receipt] = site.cluster.get(f"/api/v1/backups/{site.backup_id}/proofs").body
+    assert (receipt["outcome"], receipt["differences"]) == ("passed", [])
+    assert receipt["seconds"] > 0
+    assert receipt["facts"] == {"files": 3, "folders": 3, "tables": 1, "rows": 3}
+    backup = site.cluster.get(f"/api/v1/backups/{site.backup_id}").body
+    assert backup["verified_by"] == "restore"
+    assert backup["verified_at"]
+    assert (site.files(), site.options()) == before
+
+
+def test_a_bundle_that_changed_in_the_storage_is_disproved_and_counts_no_more(
+    site: Restorable, tmp_path: Path
+) -> None:
+    [bundle] = tmp_path.rglob("*.tar.zst")
+    content = bytearray(bundle.read_bytes())
+    content[len(content) // 2] ^= 1
+    bundle.chmod(0o600)
+    bundle.write_bytes(content)
+    job = prove(site)
+    assert (job["status"], job["error_code"]) == ("failed", "bundle_damaged")
+    backup = site.cluster.get(f"/api/v1/backups/{site.backup_id}").body
+    assert (backup["is_suspect"], backup["verified_at"]) == (True, None)
+    [receipt] = site.cluster.get(f"/api/v1/backups/{site.backup_id}/proofs").body
+    assert receipt["outcome"] == "failed"
+    assert "sha256" in receipt["differences"][0]
+
+
+def test_the_command_restores_and_says_how_to_take_it_back(site: Restorable) -> None:
+    files = site.files()
+    site.deface()
+    plan = site.cluster.manage("restore", str(site.id), "--dry-run").stdout
+    assert "1 files deleted" in plan
+    assert "wp-content/shell.php" in plan
+    assert "tables dropped: wp_intruder" in plan
+    done = site.cluster.manage("restore", str(site.id)).stdout
+    assert "/undo" in done
+    assert site.files() == files
+    refused = site.cluster.manage("restore", str(site.id), "--backup", "999999", check=False)
+    assert refused.returncode == 1
+    assert "There is no good backup 999999" in refused.stderr
+
+
+def test_the_command_proves_and_says_how_long_a_restore_takes(site: Restorable) -> None:
+    assert "It restores in" in site.cluster.manage("verify", str(site.id)).stdout
+
+
+def test_a_bundle_is_looked_through_folder_by_folder(site: Restorable) -> None:
+    address = f"/api/v1/backups/{site.backup_id}"
+    top = site.cluster.get(f"{address}/contents").body
+    assert [entry["name"] for entry in top["entries"]] == [
+        "wp-content",
+        "database.sql",
+        "manifest.json",
+        "wp-config.php",
+    ]
+    inside = site.cluster.get(f"{address}/contents?path=wp-content/uploads").body
+    [photo] = inside["entries"]
+    assert (photo["path"], photo["size"]) == ("wp-content/uploads/photo.jpg", 102_400)
+    assert inside["total"] == 1
+    found = site.cluster.get(f"{address}/file?path=wp-content/uploads/photo.jpg")
+    assert found.body == bytes(range(256)) * 400
+    assert found.headers["content-disposition"] == 'attachment; filename="photo.jpg"'
+    missing = site.cluster.get(f"{address}/file?path=wp-content/none")
+    assert (missing.status, missing.body["code"]) == (409, "download_unavailable")
+    nowhere = site.cluster.get(f"{address}/contents?path=wp-content/none")
+    assert nowhere.status == 422

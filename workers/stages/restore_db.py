@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from workers.engine.bundle.dump import DUMP_NAME
@@ -37,6 +40,9 @@ def run(context: StageContext) -> StageResult:
         spec = target_of(context, bundle).database
         if spec is None:
             raise _no_database(context)
+        records = context.inputs["restore_files"]["switches"]
+        files = [FileSwitch.from_record(record) for record in records]
+        spec, is_new = in_new_tree(spec, files)
         remember_database(context.job_directory, spec)
         restorer = open_restorer(spec)
         earlier = [attempt_label(context.job_id, epoch) for epoch in range(1, context.epoch)]
@@ -56,15 +62,34 @@ def run(context: StageContext) -> StageResult:
             reporter=context.reporter,
         )
         fetched = bundle.bytes_fetched
-    records = context.inputs["restore_files"]["switches"]
-    files: list[Switch] = [FileSwitch.from_record(record) for record in records]
     switches: list[Switch] = [switch, *files]
+    if is_new:
+        # Nothing stands there: the database comes to its place with the files.
+        switch.switch()
+        switch.discard()
+        switches = [*files]
     journal.announce(switches)
     context.reporter.check()
     journal.commit(switches)
     count = len(tables) if tables else len(switch.tables)
     outputs = {"directory": "", "fetched": fetched, "tables": count}
     return StageResult(outputs, f"Database restored ({count} tables)")
+
+
+def in_new_tree(spec: DatabaseSpec, files: Sequence[FileSwitch]) -> tuple[DatabaseSpec, bool]:
+    """Return where a SQLite database is made whose folder comes with the files, and whether it is.
+
+    That is in the tree which is to be exchanged: as in a copy, or where the site is gone.
+    """
+    file = Path(spec.name)
+    if spec.engine != "sqlite" or file.parent.is_dir():
+        return spec, False
+    for switch in files:
+        if switch.new is not None and file.is_relative_to(switch.target):
+            inside = switch.new / file.relative_to(switch.target)
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            return replace(spec, name=str(inside)), True
+    return spec, False
 
 
 def _settled(context: StageContext) -> StageResult:

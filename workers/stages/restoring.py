@@ -239,7 +239,7 @@ def _database(
 def _copy(context: StageContext, database: DatabaseSpec | None) -> Target:
     allowed = [Path(root) for root in context.site.allowed_roots]
     base = resolve_new_below(Path(context.parameters["target_path"]), allowed)
-    require_empty(base)
+    require_empty(base, own=file_switch.staging_prefix(label_of(context.job_id)))
     roots = (
         RestoreRoot(CONTENT_NAME, base / CONTENT_NAME),
         RestoreRoot(CONFIG_NAME, base / CONFIG_NAME),
@@ -261,10 +261,13 @@ def _copied_file(context: StageContext, database: DatabaseSpec, base: Path) -> P
     return base / file.name
 
 
-def require_empty(folder: Path) -> None:
-    """Raise a permanent `EngineError` unless nothing is there, or an empty folder."""
+def require_empty(folder: Path, *, own: str) -> None:
+    """Raise a permanent `EngineError` unless nothing is there, or an empty folder.
+
+    What begins with `own` is the job's own, prepared by an earlier stage.
+    """
     try:
-        is_empty = not os.listdir(folder)  # noqa: PTH208  a folder's names only
+        is_empty = all(path.name.startswith(own) for path in folder.iterdir())
     except FileNotFoundError:
         return
     except OSError as error:

@@ -28,7 +28,12 @@ _OLD_NAME = ".old"
 
 def staging_name(label: str, number: int) -> str:
     """Return the name of the hidden folder in which a part is prepared."""
-    return f".holdfast-{label}-{number}"
+    return f"{staging_prefix(label)}{number}"
+
+
+def staging_prefix(label: str) -> str:
+    """Return what the names of all of a job's hidden folders begin with."""
+    return f".holdfast-{label}-"
 
 
 @dataclass(slots=True)
