@@ -304,7 +304,7 @@ def test_a_bundle_is_looked_through_folder_by_folder(site: Restorable) -> None:
     assert inside["total"] == 1
     found = site.cluster.get(f"{address}/file?path=wp-content/uploads/photo.jpg")
     assert found.body == bytes(range(256)) * 400
-    assert found.headers["content-disposition"] == 'attachment; filename="photo.jpg"'
+    assert found.headers["Content-Disposition"] == 'attachment; filename="photo.jpg"'
     missing = site.cluster.get(f"{address}/file?path=wp-content/none")
     assert (missing.status, missing.body["code"]) == (409, "download_unavailable")
     nowhere = site.cluster.get(f"{address}/contents?path=wp-content/none")
