@@ -9,7 +9,7 @@ from workers.engine.age.encrypting import EncryptedFile, encrypt
 from workers.engine.age.errors import AgeDamaged, AgeError, NoIdentity
 from workers.engine.age.header import MAGIC
 from workers.engine.age.keys import Identity, checked_recipients, identity_of, read_identities
-from workers.engine.age.source import AgeSource, encrypted_size, is_age
+from workers.engine.age.source import AgeSource, encrypted_size, is_age, plain_source
 
 __all__ = [
     "MAGIC",
@@ -24,5 +24,6 @@ __all__ = [
     "encrypted_size",
     "identity_of",
     "is_age",
+    "plain_source",
     "read_identities",
 ]

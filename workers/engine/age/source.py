@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from workers.engine.age.errors import ChunkDamaged, Truncated
 from workers.engine.age.header import ARMOR, MAGIC, NONCE_BYTES, read_header
-from workers.engine.age.keys import Identity
+from workers.engine.age.keys import Identity, read_identities
 from workers.engine.sources import ByteSource
 
 CHUNK_BYTES = 64 << 10
@@ -32,6 +33,17 @@ def is_age(source: ByteSource) -> bool:
 def encrypted_size(size: int) -> int:
     """Return what `size` bytes need when they are encrypted, at most."""
     return HEADER_BYTES + size + (size // CHUNK_BYTES + 1) * TAG_BYTES
+
+
+def plain_source(source: ByteSource, identity_file: Path | None) -> ByteSource:
+    """Return the plain bundle that is in `source`: itself, or decrypted with the keys in a file.
+
+    The file is read only for a bundle that is encrypted. Raises `NoIdentity`, `IdentityUnusable`
+    and `AgeDamaged`.
+    """
+    if not is_age(source):
+        return source
+    return AgeSource(source, read_identities(identity_file) if identity_file else [])
 
 
 class AgeSource:
