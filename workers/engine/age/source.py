@@ -35,13 +35,16 @@ def encrypted_size(size: int) -> int:
     return HEADER_BYTES + size + (size // CHUNK_BYTES + 1) * TAG_BYTES
 
 
-def plain_source(source: ByteSource, identity_file: Path | None) -> ByteSource:
+def plain_source(
+    source: ByteSource, identity_file: Path | None, *, is_encrypted: bool = False
+) -> ByteSource:
     """Return the plain bundle that is in `source`: itself, or decrypted with the keys in a file.
 
-    The file is read only for a bundle that is encrypted. Raises `NoIdentity`, `IdentityUnusable`
-    and `AgeDamaged`.
+    The file is read only for a bundle that is encrypted. Where it is known that it `is_encrypted`,
+    a plain one is not taken for it: somebody put it there. Raises `NoIdentity`,
+    `IdentityUnusable` and `AgeDamaged`.
     """
-    if not is_age(source):
+    if not is_encrypted and not is_age(source):
         return source
     return AgeSource(source, read_identities(identity_file) if identity_file else [])
 

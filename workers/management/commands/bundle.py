@@ -61,8 +61,8 @@ class Command(BaseCommand):
             "verify": self.verify,
         }
         try:
-            with opened(options["bundle"]) as stored:
-                source = plain_source(stored, options["identity"])
+            with opened(options["bundle"]) as (stored, is_encrypted):
+                source = plain_source(stored, options["identity"], is_encrypted=is_encrypted)
                 actions[options["what"]](source, options)
         except EngineError as error:
             raise CommandError(error.sentences()) from error
@@ -141,12 +141,15 @@ def shown_time(nanoseconds: int) -> str:
 
 
 @contextlib.contextmanager
-def opened(wanted: str) -> Iterator[ByteSource]:
-    """Open a bundle by its path, or by the id of its backup; raises `CommandError` if neither."""
+def opened(wanted: str) -> Iterator[tuple[ByteSource, bool]]:
+    """Open a bundle by its path, or by the id of its backup, and tell if it must be encrypted.
+
+    Raises `CommandError` for what is neither.
+    """
     path = Path(wanted)
     if path.is_file():
         with FilesSource([path]) as source:
-            yield source
+            yield source, path.suffix == ".age"
         return
     if not wanted.isdigit():
         raise CommandError(f"{wanted} is neither a file nor the id of a backup.")
@@ -156,4 +159,4 @@ def opened(wanted: str) -> Iterator[ByteSource]:
     if backup.status != BackupStatus.SUCCESS:
         raise CommandError(f"Backup {wanted} failed and holds nothing.")
     store = open_store(backup.storage.type, backup.storage.full_config())
-    yield store.open(backup.object_key)
+    yield store.open(backup.object_key), bool(backup.encrypted_to)
