@@ -36,15 +36,17 @@ def encrypted_size(size: int) -> int:
 
 
 def plain_source(
-    source: ByteSource, identity_file: Path | None, *, is_encrypted: bool = False
+    source: ByteSource, identity_file: Path | None, *, is_encrypted: bool | None = None
 ) -> ByteSource:
     """Return the plain bundle that is in `source`: itself, or decrypted with the keys in a file.
 
-    The file is read only for a bundle that is encrypted. Where it is known that it `is_encrypted`,
-    a plain one is not taken for it: somebody put it there. Raises `NoIdentity`,
-    `IdentityUnusable` and `AgeDamaged`.
+    The file is read only for a bundle that is encrypted. Who knows whether it `is_encrypted` says
+    so: then a plain one is not taken for it, since somebody put it there; None looks. Raises
+    `NoIdentity`, `IdentityUnusable` and `AgeDamaged`.
     """
-    if not is_encrypted and not is_age(source):
+    if is_encrypted is None:
+        is_encrypted = is_age(source)
+    if not is_encrypted:
         return source
     return AgeSource(source, read_identities(identity_file) if identity_file else [])
 

@@ -141,15 +141,15 @@ def shown_time(nanoseconds: int) -> str:
 
 
 @contextlib.contextmanager
-def opened(wanted: str) -> Iterator[tuple[ByteSource, bool]]:
-    """Open a bundle by its path, or by the id of its backup, and tell if it must be encrypted.
+def opened(wanted: str) -> Iterator[tuple[ByteSource, bool | None]]:
+    """Open a bundle by its path, or by the id of its backup; raises `CommandError` if neither.
 
-    Raises `CommandError` for what is neither.
+    Yields with it whether it is encrypted, None where nobody says so.
     """
     path = Path(wanted)
     if path.is_file():
         with FilesSource([path]) as source:
-            yield source, path.suffix == ".age"
+            yield source, path.suffix == ".age" or None
         return
     if not wanted.isdigit():
         raise CommandError(f"{wanted} is neither a file nor the id of a backup.")
