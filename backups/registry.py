@@ -7,7 +7,7 @@ without importing it. To add a stage, an engine or a store is one new file and o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -83,6 +83,7 @@ STORE_ADDRESSES: dict[str, tuple[str, ...]] = {
 STORE_OPENER = "workers.engine.stores:open_store"
 BUNDLE_READER = "workers.engine.bundle:BundleReader"
 STORE_FIELDS = "workers.engine.stores:config_fields"
+RECIPIENTS_CHECK = "workers.engine.age:checked_recipients"
 ENGINE_ERROR = "workers.engine.errors:EngineError"
 
 # What a node answers at once when it is asked: task name → where its code is.
@@ -121,6 +122,11 @@ def address_of(kind: str, config: dict[str, Any], key: str) -> str:
 def store_secrets(kind: str) -> frozenset[str]:
     """Return the names of the fields of that kind of store that must be kept secret."""
     return frozenset(field.name for field in _load(STORE_FIELDS)(kind) if field.secret)
+
+
+def checked_recipients(recipients: Sequence[str]) -> list[str]:
+    """Return public keys as they are kept; raises the engine's error for what is none."""
+    return list(_load(RECIPIENTS_CHECK)(recipients))
 
 
 def engine_error_class() -> type[Exception]:

@@ -89,6 +89,7 @@ class Environment:
     node: str
     node_file: Path | None
     node_credential: str
+    age_identity_file: Path | None
     panel_url: str
     node_database_url: str
     node_broker_url: str
@@ -190,6 +191,7 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
         node=env.str("NODE", ""),
         node_file=node_file,
         node_credential=env.secret("NODE_CREDENTIAL"),
+        age_identity_file=_age_identity_file(env),
         panel_url=env.str("PANEL_URL", ""),
         node_database_url=_node_database_url(env, database),
         node_broker_url=_node_broker_url(env, broker),
@@ -269,6 +271,16 @@ def _spool_directory(env: Variables, production: bool) -> Path:
             "HOLDFAST_SPOOL_DIRECTORY must be an absolute path, as /var/lib/holdfast/spool."
         )
     return spool
+
+
+def _age_identity_file(env: Variables) -> Path | None:
+    """Return where the keys to encrypted bundles are; whoever needs them reads and checks it."""
+    text: str = env.str("AGE_IDENTITY_FILE", "")
+    if text and not text.startswith("/"):
+        raise ImproperlyConfigured(
+            "HOLDFAST_AGE_IDENTITY_FILE must be an absolute path, as /etc/holdfast/age.key."
+        )
+    return Path(text) if text else None
 
 
 def _encryption_keys(env: Variables, secret_key: str, production: bool) -> list[str]:

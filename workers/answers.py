@@ -123,8 +123,15 @@ def work_state(job_id: str) -> dict[str, Any]:
     """
     job = Job.objects.prefetch_related("stages").get(pk=job_id)
     folder = Path(settings.HOLDFAST_SPOOL_DIRECTORY) / job.folder_name
-    done = job.stages.filter(state=StageState.COMPLETED)
-    return {"intact": [stage.name for stage in done if _is_intact(stage, folder)]}
+    done = list(job.stages.filter(state=StageState.COMPLETED).order_by("position"))
+    intact = [_is_intact(stage, folder) for stage in done]
+    for number, stage in enumerate(done):
+        if intact[number] and stage.outputs.get("encrypted_to"):
+            # What it was made of is removed, and needed no more.
+            intact[:number] = [True] * number
+    return {
+        "intact": [stage.name for stage, is_there in zip(done, intact, strict=True) if is_there]
+    }
 
 
 def _is_intact(stage: Stage, folder: Path) -> bool:

@@ -30,6 +30,8 @@ from backups.states import JobKind, JobState, StageState, percent
 # Waits before another attempt, by the number of those that failed: one fewer than MAX_ATTEMPTS.
 RETRY_SECONDS = (10, 60)
 RESTARTED = "restarted"
+# Behind the key of a bundle that is encrypted: `stages/encryption.py` says why.
+ENCRYPTED_SUFFIX = ".age"
 _UNTOUCHED: dict[str, Any] = {
     "state": StageState.PENDING,
     "started_at": None,

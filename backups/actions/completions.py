@@ -39,6 +39,7 @@ def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
             verified_by=stored["verified_by"],
             is_suspect=bool(sealed["suspicions"]),
             facts=sealed["facts"],
+            encrypted_to=sealed.get("encrypted_to", []),
             created_at=Now(),
         )
     close_tasks_of_completed(job)

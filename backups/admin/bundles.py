@@ -33,7 +33,7 @@ class BackupAdmin(OfSitesAdmin):
     fieldsets = (
         (None, {"fields": ("name", "site_link", "status_shown", "size", "created_at", "job_link",
                            "download")}),
-        ("Where it is", {"fields": ("storage_name", "address")}),
+        ("Where it is", {"fields": ("storage_name", "address", "encrypted_to_shown")}),
         ("Is it whole", {"fields": ("sha256", "verified_by", "verified_at", "is_suspect")}),
         ("Inside", {"classes": ("collapse",), "fields": ("backup_type", "facts_shown")}),
     )  # fmt: skip
@@ -85,6 +85,10 @@ class BackupAdmin(OfSitesAdmin):
             return NOTHING
         address = reverse("backup-download", args=[backup.pk])
         return format_html('<a href="{}">Get a link to the bundle</a>, good for a while', address)
+
+    @admin.display(description="encrypted to")
+    def encrypted_to_shown(self, backup: Backup) -> str:
+        return ", ".join(backup.encrypted_to) or "nobody: it is plain"
 
     @admin.display(description="facts")
     def facts_shown(self, backup: Backup) -> SafeString:

@@ -102,7 +102,9 @@ def streamed(request: HttpRequest, backup: Backup) -> HttpResponseBase:
         last = span.offset + span.length - 1
         response["Content-Range"] = f"bytes {span.offset}-{last}/{source.size}"
     response["Content-Length"] = str(span.length)
-    response["Content-Type"] = "application/zstd"
+    response["Content-Type"] = (
+        "application/octet-stream" if backup.encrypted_to else "application/zstd"
+    )
     response["Content-Disposition"] = f'attachment; filename="{backup.filename}"'
     response["Accept-Ranges"] = "bytes"
     response["ETag"] = _etag(backup)

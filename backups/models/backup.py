@@ -38,6 +38,9 @@ class Backup(models.Model):
     is_suspect = models.BooleanField(
         default=False, help_text="Holds much less than the backup before it."
     )
+    encrypted_to = models.JSONField(
+        default=list, blank=True, help_text="Whose keys open it, as age1…; empty for a plain one."
+    )
     facts = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(db_index=True)
 

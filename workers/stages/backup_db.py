@@ -83,6 +83,8 @@ def require_room_for(
         context.reporter.detail("Counting files")
         roots, excludes = files_of(context.site, inspection)
         whole = dump + compressed_tree(estimate_tree(roots, excludes, context.reporter))
+        # The plain bundle and the encrypted one are there at the same time.
+        whole *= 2 if context.store.recipients else 1
     needed = max(whole, dump + estimate.scratch_bytes)
     require_room(context, needed, f"a backup of {context.site.name}", is_first=True)
 

@@ -1,4 +1,4 @@
-"""Seal the bundle: manifest, index and end of the archive; then read everything back."""
+"""Seal the bundle: manifest, index and end of the archive; read it back; encrypt it if asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 from workers.engine.bundle import seal
 from workers.engine.bundle.segment import MEMBERS_NAME
+from workers.engine.progress import Reporter
 from workers.engine.versions import tool_versions
+from workers.stages import encryption
 from workers.stages.context import StageContext, StageResult, megabytes
 from workers.stages.room import require_room
 
@@ -17,7 +19,10 @@ SUSPICIOUS_SHARE = 0.5
 
 
 def run(context: StageContext) -> StageResult:
-    """Write the last segment, flush all to disk, and decode and check every byte of the bundle."""
+    """Write the last segment, flush all to disk, and decode and check every byte of the bundle.
+
+    Where the storage names recipients, what it leaves is an encrypted file, decrypted and checked.
+    """
     database, files = context.inputs["backup_db"], context.inputs["backup_files"]
     parts = [
         folder
@@ -36,22 +41,41 @@ def run(context: StageContext) -> StageResult:
         "database": database.get("facts"),
         "files": files["facts"],
     }
-    sealed = seal(context.directory, parts, facts=facts, reporter=context.reporter)
+    reporter: Reporter = context.reporter
+    if context.store.recipients:
+        reporter = encryption.OneOfSeveral(reporter, encryption.PASSES)
+    sealed = seal(context.directory, parts, facts=facts, reporter=reporter)
+    names = [part.name for part in (*parts, context.directory)]
+    done = "Bundle sealed"
+    bundle: dict[str, Any] = {"parts": names, "size": sealed.size, "sha256": sealed.sha256}
+    if context.store.recipients:
+        made = encryption.encrypt_sealed(context, sealed, reporter)
+        bundle, done = encryption.outputs_of(context, made, names), "Bundle sealed, encrypted"
     summary = summary_of(database.get("facts"), files["facts"])
     found = suspicions(summary, context.previous_facts)
     return StageResult(
         {
             "directory": context.directory.name,
-            "parts": [part.name for part in (*parts, context.directory)],
-            "key": context.reserve_object_key(),
-            "size": sealed.size,
-            "sha256": sealed.sha256,
-            "facts": summary,
+            "key": key_of(context),
+            **bundle,
+            "facts": {**summary, **plain_facts(bundle)},
             "suspicions": found,
         },
-        f"Bundle sealed and read back ({megabytes(sealed.size)})",
+        f"{done} and read back ({megabytes(bundle['size'])})",
         tuple(found),
     )
+
+
+def key_of(context: StageContext) -> str:
+    """Reserve the bundle's key; an encrypted one says so, as no tar opens it."""
+    suffix = encryption.KEY_SUFFIX if context.store.recipients else ""
+    return f"{context.reserve_object_key()}{suffix}"
+
+
+def plain_facts(bundle: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a restore holds an encrypted bundle's content against; nothing of a plain one."""
+    kept = ("encrypted_to", "plain_size", "plain_sha256")
+    return {name: bundle[name] for name in kept if name in bundle}
 
 
 def summary_of(database: Mapping[str, Any] | None, files: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,8 +93,7 @@ def summary_of(database: Mapping[str, Any] | None, files: Mapping[str, Any]) -> 
 def suspicions(summary: Mapping[str, Any], previous: Mapping[str, Any] | None) -> list[str]:
     """Return a sentence for each number that fell by half or more since the last good backup."""
     return [
-        f"Suspect: {name.replace('_', ' ')} fell from {before} to {summary.get(name, 0)} "
-        "since the last good backup"
-        for name, before in (previous or {}).items()
-        if before and summary.get(name, 0) <= before * SUSPICIOUS_SHARE
+        f"Suspect: {name.replace('_', ' ')} fell from {before} to {now} since the last good backup"
+        for name, now in summary.items()
+        if (before := (previous or {}).get(name)) and now <= before * SUSPICIOUS_SHARE
     ]
