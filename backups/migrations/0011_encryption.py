@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('backups', '0009_restores'),
+        ('backups', '0010_proofs'),
     ]
 
     operations = [
