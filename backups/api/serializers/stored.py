@@ -25,6 +25,7 @@ class BackupSerializer(serializers.ModelSerializer[Backup]):
     storage_provider = serializers.CharField(source="storage.name", read_only=True)
     storage_id = serializers.IntegerField(read_only=True)
     job_id = serializers.UUIDField(read_only=True, allow_null=True)
+    pinned_by = serializers.CharField(source="pinned_by.email", read_only=True, allow_null=True)
 
     class Meta:
         model = Backup
@@ -46,6 +47,14 @@ class BackupSerializer(serializers.ModelSerializer[Backup]):
             "verified_at",
             "is_suspect",
             "job_id",
+            "proven_at",
+            "pinned_at",
+            "pinned_by",
+            "pin_note",
+            "removing_since",
+            "locked_until",
+            "checked_at",
+            "check_problem",
         ]
         read_only_fields = fields
 
