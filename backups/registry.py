@@ -84,6 +84,8 @@ QUERIES: dict[str, str] = {
     "test_storage": "workers.answers:test_storage",
     "delete_object": "workers.answers:delete_object",
     "work_state": "workers.answers:work_state",
+    "prune_objects": "workers.keeping:prune_objects",
+    "check_objects": "workers.keeping:check_objects",
 }
 
 

@@ -33,7 +33,8 @@ class Copy:
     """What is known of a backup. One without `has_object` failed, and is a row only.
 
     A suspect or broken one is no copy to rely on: one holds much less than the one before it, the
-    other's object is missing or not as it was recorded.
+    other's object is missing or not as it was recorded. One that is going may be gone already:
+    nothing brings it back.
     """
 
     key: int
@@ -43,13 +44,19 @@ class Copy:
     is_broken: bool = False
     is_pinned: bool = False
     is_in_use: bool = False
+    is_going: bool = False
     proven_at: datetime | None = None
     locked_until: datetime | None = None
 
     @property
     def counts(self) -> bool:
         """Whether it is a copy that a restore may rely on."""
-        return self.has_object and not self.is_suspect and not self.is_broken
+        return self.is_there and not self.is_suspect and not self.is_broken
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has an object that nobody is removing."""
+        return self.has_object and not self.is_going
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,8 @@ def decide(
     """
     newest_first = sorted(backups, key=_age, reverse=True)
     reasons: dict[int, list[str]] = {backup.key: [] for backup in newest_first}
-    for key, reason in _all_reasons(newest_first, policy, now, zone):
+    staying = [backup for backup in newest_first if not backup.is_going]
+    for key, reason in _all_reasons(staying, policy, now, zone):
         reasons[key].append(reason)
     return [
         Decision(backup, True, tuple(reasons[backup.key]))
@@ -181,6 +189,8 @@ def _suspect_ones(backups: Sequence[Copy], policy: Policy) -> Iterator[tuple[int
 
 
 def _why_it_goes(backup: Copy) -> str:
+    if backup.is_going:
+        return "it is being removed already"
     if not backup.has_object:
         return f"a failure of more than {FAILURE_AGE.days} days ago; there is no object"
     if backup.is_suspect:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backups.actions.usage import usage_kept
-from backups.errors import DeletionRefusedError
+from backups.errors import BackupGoingError, DeletionRefusedError
 from backups.models import Backup
 from backups.queries.retention import jobs_using
 
@@ -28,3 +28,16 @@ def require_deletable(*, backup: Backup) -> None:
         raise DeletionRefusedError(f"{backup} is pinned; take the pin away first.")
     if jobs_using([backup.pk]).exists():
         raise DeletionRefusedError(f"A job is still working on the backup {backup}.")
+
+
+def hold_backup(key: int) -> Backup:
+    """Return a backup that is to be used, and keep it from being removed until the commit.
+
+    Raises `BackupGoingError` for one that is being removed, or is gone.
+    """
+    backup = Backup.objects.select_for_update().filter(pk=key).first()
+    if backup is None:
+        raise BackupGoingError("This backup was just removed.")
+    if backup.removing_since is not None:
+        raise BackupGoingError(f"{backup} is being removed: its object may be gone by now.")
+    return backup

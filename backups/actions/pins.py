@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.db import transaction
 from django.db.models.functions import Now
 
-from backups.errors import BackupGoingError, PinRefusedError
+from backups.actions.backups import hold_backup
+from backups.errors import PinRefusedError
 from backups.models import Backup, BackupStatus
 from backups.queries import may_manage_site
 from backups.roles import Person
@@ -21,11 +22,7 @@ def pin_backup(*, backup: Backup, by: Person | None, note: str = "") -> Backup:
     if backup.status != BackupStatus.SUCCESS:
         raise PinRefusedError("This backup failed: there is nothing to keep.")
     with transaction.atomic():
-        row = locked_backup(backup.pk)
-        if row is None:
-            raise BackupGoingError("This backup was just removed.")
-        if row.removing_since is not None:
-            raise BackupGoingError(f"{row} is being removed already.")
+        row = hold_backup(backup.pk)
         fields = {"pin_note": note.strip()[:MOST_CHARACTERS]}
         rows = Backup.objects.filter(pk=row.pk)
         if row.pinned_at is None:
@@ -48,8 +45,3 @@ def unpin_backup(*, backup: Backup, by: Person | None) -> Backup:
     rows = Backup.objects.filter(pk=backup.pk)
     rows.update(pinned_at=None, pinned_by=None, pin_note="")
     return rows.get()
-
-
-def locked_backup(key: int) -> Backup | None:
-    """Return the row, held until the end of the transaction: nobody else begins to use it."""
-    return Backup.objects.select_for_update().filter(pk=key).first()

@@ -102,6 +102,7 @@ def _copy_of(backup: Backup, used: Collection[int]) -> Copy:
         is_broken=bool(backup.check_problem),
         is_pinned=backup.pinned_at is not None,
         is_in_use=backup.pk in used,
+        is_going=backup.removing_since is not None,
         proven_at=backup.proven_at,
         locked_until=backup.locked_until,
     )

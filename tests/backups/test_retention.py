@@ -116,6 +116,12 @@ def test_a_broken_one_is_no_copy() -> None:
     assert kept(backups, Policy(keep_last=2)) == {1, 2, 3, 4}
 
 
+def test_one_that_is_going_is_no_copy_and_goes() -> None:
+    backups = [replace(copy, is_going=copy.key == 2, is_pinned=copy.key == 2) for copy in daily(5)]
+    assert kept(backups, Policy(keep_last=2)) == {1, 3}
+    assert "being removed" in reasons(backups, Policy(keep_last=2), 2)
+
+
 def test_a_failure_is_a_row_that_goes_with_time() -> None:
     failures = [
         Copy(1, NOW - FAILURE_AGE, has_object=False),
@@ -152,6 +158,7 @@ def histories(draw: st.DrawFn) -> list[Copy]:
             is_broken=draw(_flag),
             is_pinned=draw(_flag),
             is_in_use=draw(_flag),
+            is_going=draw(_flag),
             proven_at=draw(st.none() | st.just(NOW)),
             locked_until=draw(st.none() | _moments | st.just(NOW + DAY)),
         )
@@ -215,6 +222,8 @@ def test_a_wider_policy_keeps_all_that_a_narrower_one_does(
 @given(histories(), policies, zones)
 def test_what_must_never_go_stays(backups: list[Copy], policy: Policy, zone: ZoneInfo) -> None:
     stays = set(staying(backups, policy, zone))
+    assert not [copy for copy in stays if copy.is_going]
+    backups = [copy for copy in backups if not copy.is_going]
     for copy in backups:
         if copy.is_pinned or copy.is_in_use or (copy.locked_until and copy.locked_until > NOW):
             assert copy in stays
