@@ -94,6 +94,8 @@ QUERIES: dict[str, str] = {
     "delete_object": "workers.answers:delete_object",
     "list_bundle": "workers.answers:list_bundle",
     "work_state": "workers.answers:work_state",
+    "prune_objects": "workers.keeping:prune_objects",
+    "check_objects": "workers.keeping:check_objects",
 }
 
 

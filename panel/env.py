@@ -86,6 +86,12 @@ class Environment:
     proof_days: int
     proof_hours: tuple[int, int]
     keep_failed_hours: int
+    retention: bool
+    retention_copies: int
+    retention_daily: int
+    retention_weekly: int
+    retention_monthly: int
+    retention_yearly: int
     node: str
     node_file: Path | None
     node_credential: str
@@ -188,6 +194,7 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
         proof_days=env.int("PROOF_DAYS", 7, validate=positive),
         proof_hours=_hours(env.str("PROOF_HOURS", "22-6")),
         keep_failed_hours=env.int("KEEP_FAILED_HOURS", 24, validate=Range(min=0)),
+        **_retention(env),
         node=env.str("NODE", ""),
         node_file=node_file,
         node_credential=env.secret("NODE_CREDENTIAL"),
@@ -215,6 +222,19 @@ def _web(env: Variables, production: bool) -> dict[str, Any]:
         "metrics_token": _metrics_token(env),
         "audit_days": env.int("AUDIT_DAYS", 730, validate=not_negative),
         "local_endpoints": env.bool("LOCAL_ENDPOINTS", False),
+    }
+
+
+def _retention(env: Variables) -> dict[str, Any]:
+    """Return how many backups are kept where neither the site nor its node says so."""
+    not_negative = Range(min=0)
+    return {
+        "retention": env.bool("RETENTION", True),
+        "retention_copies": env.int("RETENTION_COPIES", 7, validate=Range(min=1)),
+        "retention_daily": env.int("RETENTION_DAILY", 0, validate=not_negative),
+        "retention_weekly": env.int("RETENTION_WEEKLY", 0, validate=not_negative),
+        "retention_monthly": env.int("RETENTION_MONTHLY", 0, validate=not_negative),
+        "retention_yearly": env.int("RETENTION_YEARLY", 0, validate=not_negative),
     }
 
 

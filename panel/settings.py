@@ -303,6 +303,14 @@ HOLDFAST_LEADER_SECONDS = ENVIRONMENT.leader_seconds
 HOLDFAST_PROOFS = ENVIRONMENT.proofs
 HOLDFAST_PROOF_DAYS = ENVIRONMENT.proof_days
 HOLDFAST_PROOF_HOURS = ENVIRONMENT.proof_hours
+HOLDFAST_RETENTION = ENVIRONMENT.retention
+HOLDFAST_RETENTION_POLICY = {
+    "keep_last": ENVIRONMENT.retention_copies,
+    "daily": ENVIRONMENT.retention_daily,
+    "weekly": ENVIRONMENT.retention_weekly,
+    "monthly": ENVIRONMENT.retention_monthly,
+    "yearly": ENVIRONMENT.retention_yearly,
+}
 HOLDFAST_KEEP_FAILED_HOURS = ENVIRONMENT.keep_failed_hours
 HOLDFAST_URL_PREFIX = ENVIRONMENT.url_prefix
 HOLDFAST_TRUSTED_PROXIES = ENVIRONMENT.trusted_proxies

@@ -10,10 +10,14 @@ from django.db.models.functions import Now
 from backups.actions.admission import give_out_soon
 from backups.actions.followups import close_tasks_of_completed
 from backups.actions.receipts import record_passed
+from backups.actions.restores import CHECKPOINT_TRIGGER
 from backups.actions.transitions import record
 from backups.actions.usage import usage_kept
-from backups.models import Backup, BackupStatus, Job
+from backups.models import Backup, BackupStatus, Job, Site
 from backups.states import JobKind
+
+# The way back from a restore stays until somebody says that it went well.
+_PIN: dict[str, Any] = {"pinned_at": Now(), "pin_note": "Checkpoint before a restore"}
 
 
 def record_completion(job: Job, warnings: Sequence[str]) -> None:
@@ -41,7 +45,10 @@ def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
             facts=sealed["facts"],
             encrypted_to=sealed.get("encrypted_to", []),
             created_at=Now(),
+            **(_PIN if job.trigger == CHECKPOINT_TRIGGER else {}),
         )
+        # One more may be one too many.
+        Site.objects.filter(pk=job.site_id).update(retention_due_at=Now())
     close_tasks_of_completed(job)
     if job.waiting.exists():
         give_out_soon(job.node_id)

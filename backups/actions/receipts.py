@@ -23,7 +23,7 @@ def record_passed(job: Job, outputs: dict[str, Any]) -> None:
     took = sum(_seconds_of(job, name) for name in _RESTORING) + proven["seconds"]
     _write(job, ProofOutcome.PASSED, seconds=took, bytes_restored=proven["bytes"],
            facts=proven["facts"])  # fmt: skip
-    _source(job).update(verified_by="restore", verified_at=Now())
+    _source(job).update(verified_by="restore", verified_at=Now(), proven_at=Now())
     Site.objects.filter(pk=job.site_id).update(proven_at=Now(), proven_seconds=took)
 
 
@@ -33,7 +33,7 @@ def record_disproved(job: Job, *, message: str) -> None:
     Such a backup does not count any more: it is suspect, and protects the ones before it.
     """
     _write(job, ProofOutcome.FAILED, differences=message.split("\n"))
-    _source(job).update(is_suspect=True, verified_at=None)
+    _source(job).update(is_suspect=True, verified_at=None, proven_at=None)
 
 
 def _source(job: Job) -> QuerySet[Backup]:

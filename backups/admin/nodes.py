@@ -29,6 +29,8 @@ from backups.models import MAX_SLOTS, EnrolmentToken, Node, Worker
 from backups.queries import nodes_visible_to, nodes_with_standing
 from backups.roles import Role
 
+RETENTION = ("retention_copies", "retention_daily", "retention_weekly", "retention_monthly",
+             "retention_yearly")  # fmt: skip
 # They open other folders of the host, or the node to other people.
 FOR_SUPER_ADMINS = ("name", "allowed_roots", "admins")
 
@@ -80,6 +82,7 @@ class NodeAdmin(DomainAdmin):
             "Work",
             {"fields": ("slots", "is_draining", "nice", "io_class", "upload_bytes_per_second")},
         ),
+        ("Retention of its sites", {"fields": RETENTION}),
         ("People", {"fields": ("admins",)}),
         ("Record", {"fields": ("ip_address", *readonly_fields)}),
     )

@@ -57,6 +57,8 @@ RECORD = (
 )
 # For those who may not change them: without the password, which a page that is only read would
 # show, without the people, and without links to what they may not open.
+RETENTION = ("retention_copies", "retention_daily", "retention_weekly", "retention_monthly",
+             "retention_yearly")  # fmt: skip
 LOOKED_AT = (
     (None, {"fields": ("name", "url", "node_name", "wp_path", "wp_config_path", "excludes")}),
     ("Storage", {"fields": ("storage_name",)}),
@@ -125,6 +127,7 @@ class SiteAdmin(DomainAdmin):
             },
         ),
         ("Storage", {"fields": ("storage",)}),
+        ("Retention", {"fields": RETENTION}),
         ("People", {"fields": ("admins",)}),
         ("Record", {"fields": RECORD}),
     )  # fmt: skip

@@ -22,6 +22,7 @@ from backups.api.views import (
     nodes,
     plans,
     restores,
+    retention,
     sites,
     storages,
 )
@@ -59,6 +60,7 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("sites/<int:site_id>/restore", restores.SiteRestore.as_view(), "site-restore"),
     ("sites/<int:site_id>/backups", backups.SiteBackups.as_view(), "site-backups"),
     ("sites/<int:site_id>/schedule", plans.SiteSchedule.as_view(), "site-schedule"),
+    ("sites/<int:site_id>/retention", retention.SiteRetention.as_view(), "site-retention"),
     ("sites/<int:site_id>/quota", plans.SiteQuota.as_view(), "site-quota"),
     ("sites/<int:site_id>/quota/status", plans.SiteQuotaStatus.as_view(), "quota-status"),
     ("sites/<int:site_id>/quota/check", plans.SiteQuotaCheck.as_view(), "quota-check"),
@@ -68,6 +70,7 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("backups/<int:backup_id>/file", contents.BackupFile.as_view(), "backup-file"),
     ("backups/<int:backup_id>/verify", restores.BackupVerify.as_view(), "backup-verify"),
     ("backups/<int:backup_id>/proofs", restores.BackupProofs.as_view(), "backup-proofs"),
+    ("backups/<int:backup_id>/pin", retention.BackupPin.as_view(), "backup-pin"),
     ("downloads/<str:link>", links.download, "download"),
     ("jobs", jobs.JobList.as_view(), "jobs"),
     ("jobs/<uuid:job_id>", jobs.JobDetail.as_view(), "job"),

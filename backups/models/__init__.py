@@ -2,6 +2,7 @@
 
 from backups.models.audit import AuditEntry, AuditOutcome, AuditSource
 from backups.models.backup import Backup, BackupStatus
+from backups.models.errand import Errand, ErrandKind
 from backups.models.event import EventLevel, JobEvent
 from backups.models.followup import FollowUpTask
 from backups.models.job import Job, Stage
@@ -19,6 +20,8 @@ __all__ = [
     "Backup",
     "BackupStatus",
     "EnrolmentToken",
+    "Errand",
+    "ErrandKind",
     "EventLevel",
     "FollowUpTask",
     "InputOutputClass",

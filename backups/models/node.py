@@ -10,6 +10,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from backups.models.rules import RetentionRules
+
 # Each slot is a process of its own; a number beyond this is a slip of the hand.
 MAX_SLOTS = 64
 
@@ -30,7 +32,7 @@ class InputOutputClass(models.TextChoices):
     IDLE = "idle", "Only what nobody else wants"
 
 
-class Node(models.Model):
+class Node(RetentionRules):
     """A host with sites on it; its workers consume the queue `node.<uuid>`.
 
     `held_by` is the identity of the host that works as this node: its spool and its boot. Workers

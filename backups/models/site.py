@@ -7,11 +7,12 @@ from pathlib import PurePosixPath
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import RegexValidator
 from django.db import models
 
 from backups.fields import EncryptedJSONField
 from backups.models.node import Node
+from backups.models.rules import RetentionRules
 from backups.models.storage import Storage
 from backups.registry import database_engine_choices
 from backups.schedule import ScheduleFrequency
@@ -30,7 +31,7 @@ def validate_patterns(patterns: object) -> None:
         raise ValidationError('Excludes are a list of patterns, as ["wp-content/cache/"].')
 
 
-class Site(models.Model):
+class Site(RetentionRules):
     """A directory tree and a database on one node.
 
     An empty `db_engine` means: read wp-config.php on the node at each backup.
@@ -75,9 +76,8 @@ class Site(models.Model):
     )
     schedule_time = models.CharField(max_length=5, default="02:00")
     schedule_days = models.CharField(max_length=100, blank=True)
-    retention_copies = models.PositiveSmallIntegerField(
-        default=7, validators=[MinValueValidator(1)]
-    )
+    # When it is next looked at what of its backups is to go; empty is now.
+    retention_due_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
     next_run_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
     # Second of the newest object key; keys of one site never repeat (`actions.bundles`).
     newest_key_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -42,6 +42,8 @@ GET    /api/v1/backups/{backup_id}/file                 409   409   403   409   
 GET    /api/v1/backups/{backup_id}/proofs               200   200   403   200   403
 POST   /api/v1/backups/{backup_id}/verify               202   202   403   202   403
 GET    /api/v1/backups/{backup_id}/download             200   200   403   200   403
+POST   /api/v1/backups/{backup_id}/pin                  200   200   403   200   403
+DELETE /api/v1/backups/{backup_id}/pin                  200   200   403   200   403
 GET    /api/v1/daemon/answers/{link}                    404   404   404   404   404
 POST   /api/v1/daemon/backup/reset/{site_id}            200   200   403   403   403
 GET    /api/v1/daemon/backup/status/{site_id}           200   200   403   200   403
@@ -75,6 +77,8 @@ PUT    /api/v1/sites/{site_id}/quota                    200   200   403   403   
 GET    /api/v1/sites/{site_id}/quota/check              200   200   403   200   403
 GET    /api/v1/sites/{site_id}/quota/status             200   200   403   200   403
 POST   /api/v1/sites/{site_id}/restore                  202   202   403   202   403
+GET    /api/v1/sites/{site_id}/retention                200   200   403   200   403
+PUT    /api/v1/sites/{site_id}/retention                200   200   403   200   403
 PUT    /api/v1/sites/{site_id}/schedule                 200   200   403   200   403
 POST   /api/v1/sites/manual                             503   503   403   403   403
 GET    /api/v1/storage/providers                        200   200   200   200   200

@@ -30,6 +30,7 @@ class BackupSerializer(serializers.ModelSerializer[Backup]):
         read_only=True,
         help_text="Public keys of age whose secret keys open it; empty for a plain bundle.",
     )
+    pinned_by = serializers.CharField(source="pinned_by.email", read_only=True, allow_null=True)
 
     class Meta:
         model = Backup
@@ -52,6 +53,14 @@ class BackupSerializer(serializers.ModelSerializer[Backup]):
             "verified_at",
             "is_suspect",
             "job_id",
+            "proven_at",
+            "pinned_at",
+            "pinned_by",
+            "pin_note",
+            "removing_since",
+            "locked_until",
+            "checked_at",
+            "check_problem",
         ]
         read_only_fields = fields
 
