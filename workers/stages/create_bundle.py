@@ -11,6 +11,7 @@ from workers.engine.bundle.segment import MEMBERS_NAME
 from workers.engine.versions import tool_versions
 from workers.stages.context import StageContext, StageResult, megabytes
 from workers.stages.room import require_room
+from workers.stages.wordpress_facts import summary_of_wordpress, while_sealing
 
 # A new backup with this share or less of what the last good one held is marked suspect.
 SUSPICIOUS_SHARE = 0.5
@@ -19,11 +20,8 @@ SUSPICIOUS_SHARE = 0.5
 def run(context: StageContext) -> StageResult:
     """Write the last segment, flush all to disk, and decode and check every byte of the bundle."""
     database, files = context.inputs["backup_db"], context.inputs["backup_files"]
-    parts = [
-        folder
-        for stage in ("backup_db", "backup_files")
-        if (folder := context.folder_of(stage)) is not None
-    ]
+    dump, tree = context.folder_of("backup_db"), context.folder_of("backup_files")
+    parts = [folder for folder in (dump, tree) if folder is not None]
     lists = sum((part / MEMBERS_NAME).stat().st_size for part in parts)
     require_room(context, lists, f"the list of what is in {context.site.name}", is_first=False)
     context.reporter.detail("Sealing and reading back")
@@ -36,6 +34,15 @@ def run(context: StageContext) -> StageResult:
         "database": database.get("facts"),
         "files": files["facts"],
     }
+    assert tree is not None, "the files' stage always leaves a folder"
+    known = while_sealing(
+        database.get("wordpress", {}),
+        files.get("wordpress", {}),
+        dump=dump,
+        files=tree,
+        check=context.reporter.check,
+    )
+    facts |= known.facts
     sealed = seal(context.directory, parts, facts=facts, reporter=context.reporter)
     summary = summary_of(database.get("facts"), files["facts"])
     found = suspicions(summary, context.previous_facts)
@@ -47,10 +54,11 @@ def run(context: StageContext) -> StageResult:
             "size": sealed.size,
             "sha256": sealed.sha256,
             "facts": summary,
+            "wordpress": summary_of_wordpress(known.facts["wordpress"]),
             "suspicions": found,
         },
         f"Bundle sealed and read back ({megabytes(sealed.size)})",
-        tuple(found),
+        (*found, *known.warnings),
     )
 
 
