@@ -15,6 +15,7 @@ from workers.engine.wordpress import SiteInspection
 from workers.stages.context import StageContext, StageResult, megabytes
 from workers.stages.room import compressed, compressed_tree, require_room
 from workers.stages.source import database_of, files_of, inspect
+from workers.stages.wordpress_facts import DuringDump
 
 
 def run(context: StageContext) -> StageResult:
@@ -29,6 +30,9 @@ def run(context: StageContext) -> StageResult:
     estimate = database.estimate(check=check)
     require_room_for(context, inspection, estimate)
     context.reporter.total(estimate.bytes_total)
+    names = {table.name for table in estimate.tables}
+    wordpress = DuringDump(context, inspection, spec, database, names)
+    wordpress.begin()
     context.reporter.detail(f"Dumping {len(estimate.tables)} tables")
     scratch = context.directory / "scratch"
     scratch.mkdir(mode=0o700)
@@ -42,6 +46,7 @@ def run(context: StageContext) -> StageResult:
         )
         facts = dump.facts()
     require_every_table(estimate, facts)
+    known = wordpress.end()
     return StageResult(
         {
             "directory": context.directory.name,
@@ -52,9 +57,10 @@ def run(context: StageContext) -> StageResult:
                 "table_offsets": offsets,
             },
             "segment": asdict(segment),
+            "wordpress": known.facts,
         },
         f"Database dumped ({len(facts.tables)} tables, {megabytes(facts.bytes_total)})",
-        (*estimate.warnings, *facts.warnings),
+        (*estimate.warnings, *facts.warnings, *known.warnings),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from workers.engine.bundle import seal
@@ -13,6 +14,7 @@ from workers.engine.versions import tool_versions
 from workers.stages import encryption
 from workers.stages.context import StageContext, StageResult, megabytes
 from workers.stages.room import require_room
+from workers.stages.wordpress_facts import summary_of_wordpress, while_sealing
 
 # A new backup with this share or less of what the last good one held is marked suspect.
 SUSPICIOUS_SHARE = 0.5
@@ -24,23 +26,12 @@ def run(context: StageContext) -> StageResult:
     Where the storage names recipients, what it leaves is an encrypted file, decrypted and checked.
     """
     database, files = context.inputs["backup_db"], context.inputs["backup_files"]
-    parts = [
-        folder
-        for stage in ("backup_db", "backup_files")
-        if (folder := context.folder_of(stage)) is not None
-    ]
+    dump, tree = context.folder_of("backup_db"), context.folder_of("backup_files")
+    parts = [folder for folder in (dump, tree) if folder is not None]
     lists = sum((part / MEMBERS_NAME).stat().st_size for part in parts)
     require_room(context, lists, f"the list of what is in {context.site.name}", is_first=False)
     context.reporter.detail("Sealing and reading back")
-    facts = {
-        "site": {"uuid": context.site.uuid, "name": context.site.name, "node": context.node},
-        "job": {"id": context.job_id, "epoch": context.epoch},
-        "started_at": context.started_at,
-        "sealed_at": datetime.now(UTC).isoformat(),
-        "tools": tool_versions(),
-        "database": database.get("facts"),
-        "files": files["facts"],
-    }
+    facts, warnings = facts_of(context, dump, tree)
     reporter: Reporter = context.reporter
     if context.store.recipients:
         reporter = encryption.OneOfSeveral(reporter, encryption.PASSES)
@@ -59,11 +50,37 @@ def run(context: StageContext) -> StageResult:
             "key": key_of(context),
             **bundle,
             "facts": {**summary, **plain_facts(bundle)},
+            "wordpress": summary_of_wordpress(facts["wordpress"]),
             "suspicions": found,
         },
         f"{done} and read back ({megabytes(bundle['size'])})",
-        tuple(found),
+        (*found, *warnings),
     )
+
+
+def facts_of(
+    context: StageContext, dump: Path | None, tree: Path | None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what stands at the head of the manifest, and what could not be found out of it."""
+    database, files = context.inputs["backup_db"], context.inputs["backup_files"]
+    assert tree is not None, "the files' stage always leaves a folder"
+    known = while_sealing(
+        database.get("wordpress", {}),
+        files.get("wordpress", {}),
+        dump=dump,
+        files=tree,
+        check=context.reporter.check,
+    )
+    facts = {
+        "site": {"uuid": context.site.uuid, "name": context.site.name, "node": context.node},
+        "job": {"id": context.job_id, "epoch": context.epoch},
+        "started_at": context.started_at,
+        "sealed_at": datetime.now(UTC).isoformat(),
+        "tools": tool_versions(),
+        "database": database.get("facts"),
+        "files": files["facts"],
+    }
+    return facts | dict(known.facts), tuple(known.warnings)
 
 
 def key_of(context: StageContext) -> str:
