@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from backups.states import JobKind
@@ -82,6 +83,7 @@ STORE_ADDRESSES: dict[str, tuple[str, ...]] = {
 }
 STORE_OPENER = "workers.engine.stores:open_store"
 BUNDLE_READER = "workers.engine.bundle:BundleReader"
+PLAIN_SOURCE = "workers.engine.age:plain_source"
 STORE_FIELDS = "workers.engine.stores:config_fields"
 RECIPIENTS_CHECK = "workers.engine.age:checked_recipients"
 ENGINE_ERROR = "workers.engine.errors:EngineError"
@@ -109,9 +111,13 @@ def open_store(kind: str, config: dict[str, Any]) -> Any:  # noqa: ANN401
     return _load(STORE_OPENER)(kind, config)
 
 
-def open_bundle(source: Any) -> Any:  # noqa: ANN401
-    """Return what gives access to single members of a bundle, from a store's `open`."""
-    return _load(BUNDLE_READER)(source)
+def open_bundle(source: Any, identity_file: Path | None, *, is_encrypted: bool) -> Any:  # noqa: ANN401
+    """Return what gives access to single members of a bundle, from a store's `open`.
+
+    Raises the engine's error for one that is encrypted if the keys in the file do not open it.
+    """
+    plain = _load(PLAIN_SOURCE)(source, identity_file, is_encrypted=is_encrypted)
+    return _load(BUNDLE_READER)(plain)
 
 
 def address_of(kind: str, config: dict[str, Any], key: str) -> str:

@@ -13,6 +13,7 @@ from django.conf import settings
 from backups.actions import storages
 from backups.models import Job, Stage, Storage
 from backups.states import StageState
+from workers.engine.age import plain_source
 from workers.engine.bundle import BundleReader, Entry, list_folder
 from workers.engine.databases import open_database
 from workers.engine.errors import EngineError
@@ -87,11 +88,14 @@ def delete_object(storage_id: int, key: str) -> dict[str, Any]:
     return {"deleted": open_store(storage.type, storage.full_config()).delete(key)}
 
 
-def list_bundle(storage_id: int, key: str, path: str, skip: int, limit: int) -> dict[str, Any]:
+def list_bundle(
+    storage_id: int, key: str, path: str, skip: int, limit: int, is_encrypted: bool = False
+) -> dict[str, Any]:
     """Return what one folder of a stored bundle holds, without fetching any file."""
     storage = Storage.objects.get(pk=storage_id)
     store = open_store(storage.type, storage.full_config(), storage.capabilities)
-    bundle = BundleReader(store.open(key))
+    identity_file = settings.HOLDFAST_AGE_IDENTITY_FILE
+    bundle = BundleReader(plain_source(store.open(key), identity_file, is_encrypted=is_encrypted))
     listing = list_folder(bundle, path, skip=skip, limit=limit, reporter=SilentReporter())
     return {
         "entries": [_shown(entry) for entry in listing.entries],

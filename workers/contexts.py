@@ -127,6 +127,7 @@ def _bundle_spec(backup: Backup | None) -> BundleSpec | None:
         sha256=backup.sha256,
         site=str(backup.site.uuid),
         site_url=backup.site.url,
+        is_encrypted=bool(backup.encrypted_to),
         encrypted_to=tuple(backup.encrypted_to),
     )
 

@@ -119,8 +119,13 @@ def file_of(request: HttpRequest, backup: Backup, path: str) -> HttpResponseBase
     is no file in it.
     """
     require_bundle(backup)
-    bundle = registry.open_bundle(open_here(backup))
+    source = open_here(backup)
     try:
+        bundle = registry.open_bundle(
+            source,
+            settings.HOLDFAST_AGE_IDENTITY_FILE,
+            is_encrypted=bool(backup.encrypted_to),
+        )
         size, pieces = bundle.file(path.encode("utf-8", "surrogateescape"))
     except registry.engine_error_class() as error:
         raise DownloadUnavailableError(_told(error)) from error

@@ -246,7 +246,8 @@ def test_a_proof_restores_everything_elsewhere_and_leaves_a_receipt(site: Restor
     [receipt] = site.cluster.get(f"/api/v1/backups/{site.backup_id}/proofs").body
     assert (receipt["outcome"], receipt["differences"]) == ("passed", [])
     assert receipt["seconds"] > 0
-    assert receipt["facts"] == {"files": 3, "folders": 3, "tables": 1, "rows": 3}
+    facts = {name: receipt["facts"][name] for name in ("files", "folders", "tables", "rows")}
+    assert facts == {"files": 3, "folders": 3, "tables": 1, "rows": 3}
     backup = site.cluster.get(f"/api/v1/backups/{site.backup_id}").body
     assert backup["verified_by"] == "restore"
     assert backup["verified_at"]

@@ -71,6 +71,7 @@ class BundleSpec:
     sha256: str
     site: str
     site_url: str = ""
+    is_encrypted: bool = False
     encrypted_to: tuple[str, ...] = ()
 
 

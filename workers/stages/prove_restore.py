@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from workers.engine.bundle import BundleReader, ExtractReport, extract
 from workers.engine.bundle.dump import DUMP_NAME
 from workers.engine.bundle.manifest import MANIFEST_NAME
 from workers.engine.databases import open_restorer
-from workers.engine.databases.base import TableFacts
+from workers.engine.databases.base import Database, TableFacts
 from workers.engine.errors import EngineError
+from workers.engine.wordpress.facts import compare_facts
 from workers.stages.context import StageContext, StageResult, megabytes
 from workers.stages.restoring import (
     attempt_label,
@@ -21,9 +23,11 @@ from workers.stages.restoring import (
     target_of,
 )
 from workers.stages.room import require_room
+from workers.stages.wordpress_facts import after_restore, summary_of_wordpress
 
 # Sentences in one error: what is wrong with thousands of files is told by the first of them.
 MOST_TOLD = 20
+FILES_NAME = "files"
 
 
 def run(context: StageContext) -> StageResult:
@@ -38,13 +42,14 @@ def run(context: StageContext) -> StageResult:
         context.reporter.total(context.inputs["verify_bundle"]["bytes"])
         begun = time.monotonic()
         report = _extract(context, bundle)
-        differences = compare_files(recorded["files"], report)
-        seconds = time.monotonic() - begun
-        tables: dict[str, TableFacts] = {}
+        found = Found(seconds=time.monotonic() - begun)
         if recorded.get("database"):
-            loading, tables = _load(context, bundle)
-            seconds += loading
-            differences += compare_tables(recorded["database"], tables)
+            _load(context, bundle, recorded, found)
+        else:
+            found.facts = _facts(context, None, {}, recorded)
+    differences = compare_files(recorded["files"], report)
+    differences += compare_tables(recorded.get("database") or {"tables": {}}, found.tables)
+    differences += compare_facts(recorded, found.facts)
     if differences:
         raise EngineError(
             "\n".join(differences[:MOST_TOLD]),
@@ -53,24 +58,40 @@ def run(context: StageContext) -> StageResult:
             permanent=True,
             code="proof_failed",
         )
-    facts = {"files": report.files, "folders": report.folders, "tables": len(tables),
-             "rows": sum(table.rows or 0 for table in tables.values())}  # fmt: skip
+    facts = {
+        "files": report.files,
+        "folders": report.folders,
+        "tables": len(found.tables),
+        "rows": sum(table.rows or 0 for table in found.tables.values()),
+        "wordpress": summary_of_wordpress(found.facts["wordpress"]),
+    }
     return StageResult(
-        {"seconds": seconds, "bytes": report.bytes, "facts": facts, "directory": ""},
-        f"Restored for trial in {seconds:.0f} s ({megabytes(report.bytes)}), all as recorded",
+        {"seconds": found.seconds, "bytes": report.bytes, "facts": facts, "directory": ""},
+        f"Restored for trial in {found.seconds:.0f} s ({megabytes(report.bytes)}), all as recorded",
     )
+
+
+@dataclass(slots=True)
+class Found:
+    """What a trial restore took, in seconds, and what is there after it."""
+
+    seconds: float
+    tables: Mapping[str, TableFacts] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _extract(context: StageContext, bundle: BundleReader) -> ExtractReport:
     context.reporter.detail("Restoring the files for trial")
     not_files = {DUMP_NAME.encode(), MANIFEST_NAME}
     tops = {member.path.split(b"/")[0] for member in bundle.members()} - not_files
-    target = context.directory / "files"
+    target = context.directory / FILES_NAME
     return extract(bundle, sorted(tops), target, reporter=context.reporter, owners=False)
 
 
-def _load(context: StageContext, bundle: BundleReader) -> tuple[float, dict[str, TableFacts]]:
-    """Return how long loading took, in seconds, and what is in each table then."""
+def _load(
+    context: StageContext, bundle: BundleReader, recorded: Mapping[str, Any], found: Found
+) -> None:
+    """Load the dump into a scratch database, count what is in it, and drop it."""
     context.reporter.detail("Restoring the database for trial")
     spec = target_of(context, bundle).database
     if spec is None:
@@ -81,23 +102,31 @@ def _load(context: StageContext, bundle: BundleReader) -> tuple[float, dict[str,
             code="no_database",
         )
     remember_database(context.job_directory, spec)
-    scratch = _folder(context, "scratch")
-    restorer = open_restorer(spec)
-    check = context.reporter.check
-    restorer.drop_leftovers(
-        [attempt_label(context.job_id, epoch) for epoch in range(1, context.epoch)], check=check
-    )
+    restorer, check = open_restorer(spec), context.reporter.check
+    earlier = [attempt_label(context.job_id, epoch) for epoch in range(1, context.epoch)]
+    restorer.drop_leftovers(earlier, check=check)
     begun = time.monotonic()
     with restorer.scratch(
         bundle.read(DUMP_NAME),
         label=attempt_label(context.job_id, context.epoch),
-        scratch_directory=str(scratch),
+        scratch_directory=str(_folder(context, "scratch")),
         check=check,
     ) as database:
-        seconds = time.monotonic() - begun
+        found.seconds += time.monotonic() - begun
         context.reporter.detail("Counting rows and sums")
-        counting = _folder(context, "counting")
-        return seconds, database.checksums(scratch_directory=str(counting), check=check)
+        counting = str(_folder(context, "counting"))
+        found.tables = database.checksums(scratch_directory=counting, check=check)
+        found.facts = _facts(context, database, found.tables, recorded)
+
+
+def _facts(
+    context: StageContext,
+    database: Database | None,
+    tables: Mapping[str, TableFacts],
+    recorded: Mapping[str, Any],
+) -> Mapping[str, Any]:
+    root = context.directory / FILES_NAME
+    return after_restore(root, database, tables, recorded, check=context.reporter.check).facts
 
 
 def _folder(context: StageContext, name: str) -> Path:
@@ -117,7 +146,7 @@ def compare_files(recorded: Mapping[str, Any], report: ExtractReport) -> list[st
             if was != now]  # fmt: skip
 
 
-def compare_tables(recorded: Mapping[str, Any], found: Mapping[str, TableFacts]) -> Sequence[str]:
+def compare_tables(recorded: Mapping[str, Any], found: Mapping[str, TableFacts]) -> list[str]:
     """Return a sentence for each table that is missing, or holds something else."""
     differences = []
     checksums = recorded.get("checksums", {})

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from workers.engine.age import plain_source
 from workers.engine.bundle import BundleReader
 from workers.engine.bundle.dump import DUMP_NAME
 from workers.engine.confinement import resolve_new_below
@@ -23,7 +24,7 @@ from workers.engine.restore import file_switch
 from workers.engine.restore.files import RestoreRoot
 from workers.engine.restore.journal import Journal
 from workers.engine.restore.switching import Switch
-from workers.engine.sources import FilesSource
+from workers.engine.sources import ByteSource, FilesSource
 from workers.engine.wordpress import SiteInspection, database_spec, read_wp_config
 from workers.engine.wordpress.site import examine
 from workers.stages.context import BundleSpec, SiteSpec, StageContext, WorkMissing
@@ -136,16 +137,23 @@ def is_partial(parameters: Mapping[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def opened_bundle(context: StageContext) -> Iterator[BundleReader]:
-    """Yield the bundle: what was fetched, else what is in the storage, read part by part."""
-    fetched = context.inputs["fetch_bundle"]["directory"]
-    if not fetched:
-        yield BundleReader(context.store.open().open(bundle_of(context).key))
-        return
-    path = context.job_directory / fetched / BUNDLE_NAME
-    if not path.is_file():
-        raise WorkMissing(f"The fetched bundle is no longer in the spool ({path})")
-    with FilesSource([path]) as source:
-        yield BundleReader(source)
+    """Yield the bundle: what was fetched, else what is in the storage, read part by part.
+
+    One that is encrypted is opened with this node's keys; raises `NoIdentity` without them.
+    """
+    bundle = bundle_of(context)
+    with contextlib.ExitStack() as stack:
+        source: ByteSource
+        if fetched := context.inputs["fetch_bundle"]["directory"]:
+            path = context.job_directory / fetched / BUNDLE_NAME
+            if not path.is_file():
+                raise WorkMissing(f"The fetched bundle is no longer in the spool ({path})")
+            source = stack.enter_context(FilesSource([path]))
+        else:
+            source = context.store.open().open(bundle.key)
+        yield BundleReader(
+            plain_source(source, context.identity_file, is_encrypted=bundle.is_encrypted)
+        )
 
 
 @dataclass(frozen=True, slots=True)

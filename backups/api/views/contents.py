@@ -54,7 +54,11 @@ class BackupContents(GenericAPIView[Any]):
         query.is_valid(raise_exception=True)
         backup = visible_or_refused(with_names(person(request)), backup_id)
         downloads.require_bundle(backup)
-        place = {"storage_id": backup.storage_id, "key": backup.object_key}
+        place = {
+            "storage_id": backup.storage_id,
+            "key": backup.object_key,
+            "is_encrypted": bool(backup.encrypted_to),
+        }
         context = {"backup_id": backup.pk, "path": query.validated_data["path"]}
         arguments = {**place, **query.validated_data}
         question = Question("list_bundle", arguments, "list_bundle", context)
