@@ -43,6 +43,7 @@ def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
             is_suspect=bool(sealed["suspicions"]),
             facts=sealed["facts"],
             created_at=Now(),
+            checked_at=Now(),
             **(_PIN if job.trigger == CHECKPOINT_TRIGGER else {}),
         )
         # One more may be one too many.
