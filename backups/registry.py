@@ -98,6 +98,7 @@ QUERIES: dict[str, str] = {
     "work_state": "workers.answers:work_state",
     "prune_objects": "workers.keeping:prune_objects",
     "check_objects": "workers.keeping:check_objects",
+    "list_objects": "workers.keeping:list_objects",
 }
 
 

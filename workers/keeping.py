@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,6 +66,25 @@ def check_objects(storage_id: int, objects: Sequence[Mapping[str, Any]]) -> dict
             break
         problems[str(one["id"])] = problem_of(one, found)
     return {"problems": problems}
+
+
+def list_objects(storage_id: int, after: str, limit: int) -> dict[str, Any]:
+    """Return a page of what is stored, in the order of the keys; `more` says whether it goes on.
+
+    The first page has the unfinished uploads as well.
+    """
+    store = Stores().of(storage_id)
+    following = itertools.dropwhile(lambda found: found.key <= after, store.list())
+    found = list(itertools.islice(following, limit + 1))
+    uploads = [] if after else store.list_uploads("")
+    return {
+        "objects": [
+            {"key": one.key, "size": one.size, "modified_at": one.modified_at.isoformat()}
+            for one in found[:limit]
+        ],
+        "uploads": [{"key": one.key, "begun_at": one.begun_at.isoformat()} for one in uploads],
+        "more": len(found) > limit,
+    }
 
 
 def problem_of(recorded: Mapping[str, Any], found: StoredObject | None) -> str:

@@ -1,11 +1,20 @@
-"""What is written about backups: forgetting them. Only a job's last update makes one."""
+"""What is written about backups, and forgetting them. Only a job's last update makes one."""
 
 from __future__ import annotations
 
+import logging
+
+from django.db.models.functions import Now
+
+from backups.actions.storable import storable
 from backups.actions.usage import usage_kept
 from backups.errors import BackupGoingError, DeletionRefusedError
 from backups.models import Backup
 from backups.queries.retention import jobs_using
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_CHARACTERS = 300  # of the column
 
 
 def forget_backup(*, backup: Backup) -> None:
@@ -41,3 +50,12 @@ def hold_backup(key: int) -> Backup:
     if backup.removing_since is not None:
         raise BackupGoingError(f"{backup} is being removed: its object may be gone by now.")
     return backup
+
+
+def note_problem(key: int, words: str) -> None:
+    """Write down that a backup's object is not as it was recorded: it counts as no copy then."""
+    problem = storable(words)[:PROBLEM_CHARACTERS]
+    backups = Backup.objects.filter(pk=key)
+    if backups.exclude(check_problem=problem).update(check_problem=problem):
+        logger.warning("backup %s is not as recorded: %s", key, words)
+    backups.update(checked_at=Now())

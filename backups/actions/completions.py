@@ -45,6 +45,7 @@ def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
             facts=sealed["facts"],
             encrypted_to=sealed.get("encrypted_to", []),
             created_at=Now(),
+            checked_at=Now(),
             **(_PIN if job.trigger == CHECKPOINT_TRIGGER else {}),
         )
         # One more may be one too many.

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError
 
-from backups.actions import errands, prunings
+from backups.actions import checks, errands, prunings
 from backups.actions.errands import Outcome
 from backups.errors import NodeWorkError
 from backups.models import Errand, ErrandKind
@@ -21,6 +21,7 @@ Finish = Callable[[Errand, dict[str, Any]], Outcome]
 Refuse = Callable[[Errand, NodeWorkError], Outcome]
 _HANDLERS: dict[str, tuple[Finish, Refuse]] = {
     ErrandKind.PRUNE: (prunings.finish, prunings.refuse),
+    ErrandKind.CHECK: (checks.finish, checks.refuse),
 }
 
 
@@ -28,6 +29,7 @@ def keep_house() -> int:
     """Take the answers that have come, and ask for what is due; return how many were taken."""
     taken = take_answers()
     prunings.start_due_prunings()
+    checks.start_due_checks()
     return taken
 
 

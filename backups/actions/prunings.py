@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 
 from backups.actions import errands
 from backups.actions.audit import Fact, record_entry
+from backups.actions.backups import note_problem
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.errands import Order, Outcome
 from backups.actions.questions import BAD_ANSWER
@@ -37,6 +38,7 @@ from backups.models import (
     Site,
 )
 from backups.queries import audited_object, node_of_backup, node_that_reaches
+from backups.queries.checks import recorded
 from backups.queries.retention import Judged, RetentionPlan, keys_used, retention_plan
 from backups.registry import NODE_BOUND_STORES
 
@@ -98,7 +100,7 @@ def finish(errand: Errand, answer: Mapping[str, Any]) -> Outcome:
     """Remove the rows whose objects are gone, and give back those that were left alone."""
     asked = {one["id"]: one for one in errand.backups}
     for key, problem in answer["problems"].items():
-        Backup.objects.filter(pk=key).update(check_problem=problem[:300], checked_at=Now())
+        note_problem(int(key), problem)
     removed = [key for key in answer["deleted"] if key in asked and _remove(asked[key])]
     failed = {int(key): why for key, why in answer["failed"].items()}
     unknown = {key for key, why in failed.items() if not why["permanent"]}
@@ -202,17 +204,6 @@ def _ask(site: Site, node: Node, batch: Sequence[Judged], staying: Sequence[Back
         errand = Errand.objects.get(key=order.key)
         _next_turn(site, errands.pause_after(errand.failures))
     return False
-
-
-def recorded(backup: Backup) -> dict[str, Any]:
-    """Return a stored bundle as it was recorded, for a node to compare."""
-    return {
-        "id": backup.pk,
-        "storage_id": backup.storage_id,
-        "key": backup.object_key,
-        "size": backup.size_bytes,
-        "sha256": backup.sha256,
-    }
 
 
 @again_after_deadlock
