@@ -82,6 +82,7 @@ class Environment:
     tidy_seconds: int
     leader_seconds: int
     keep_failed_hours: int
+    schedule_window_minutes: int
     node: str
     node_file: Path | None
     node_credential: str
@@ -170,6 +171,9 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
         tidy_seconds=env.int("TIDY_SECONDS", 600, validate=positive),
         leader_seconds=env.int("LEADER_SECONDS", 10, validate=positive),
         keep_failed_hours=env.int("KEEP_FAILED_HOURS", 24, validate=Range(min=0)),
+        schedule_window_minutes=env.int(
+            "SCHEDULE_WINDOW_MINUTES", 60, validate=Range(min=0, max=24 * 60)
+        ),
         node=env.str("NODE", ""),
         node_file=node_file,
         node_credential=env.secret("NODE_CREDENTIAL"),

@@ -9,7 +9,16 @@ from backups.queries.protection import (
     standing_failures,
 )
 from backups.queries.quotas import node_quota, site_quota
-from backups.queries.schedules import sites_due
+from backups.queries.schedules import (
+    is_paused,
+    plan_of,
+    shown_moment,
+    sites_due,
+    upcoming_runs,
+    why_closed,
+    why_waiting,
+    window_of,
+)
 from backups.queries.standing import (
     live_workers,
     log_of,
@@ -64,6 +73,7 @@ __all__ = [
     "backups_visible_to",
     "events_visible_to",
     "follow_up_tasks_visible_to",
+    "is_paused",
     "job_status",
     "jobs_visible_to",
     "keys_in_use",
@@ -85,9 +95,11 @@ __all__ = [
     "overdue",
     "owners_of",
     "page_of",
+    "plan_of",
     "protection_counts",
     "responsible_for",
     "running_attempts",
+    "shown_moment",
     "site_quota",
     "sites_due",
     "sites_visible_to",
@@ -101,7 +113,11 @@ __all__ = [
     "task_owners_visible_to",
     "task_stats",
     "tasks_with_state",
+    "upcoming_runs",
     "usage_by_storage",
     "users_visible_to",
+    "why_closed",
+    "why_waiting",
+    "window_of",
     "worker_silence",
 ]
