@@ -9,9 +9,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from backups.errors import InvalidFieldError
-from backups.models import Node, Site
+from backups.models.pausing import Pausable
 
-Row = TypeVar("Row", Site, Node)
+Row = TypeVar("Row", bound=Pausable)
 LONGEST_REASON, LONGEST_NAME = 200, 190
 
 
@@ -43,6 +43,6 @@ def resume(*, row: Row) -> Row:
     return row
 
 
-def _write(row: Site | Node, **values: object) -> None:
+def _write(row: Pausable, **values: object) -> None:
     type(row)._default_manager.filter(pk=row.pk).update(**values)
     row.refresh_from_db(fields=list(values))

@@ -181,7 +181,7 @@ def _following_run(site: Any) -> Run | None:  # noqa: ANN401
     """Return the run after this one; None if the row holds a schedule that cannot be read."""
     try:
         plan = queries.plan_of(site)
-        return plan.next_run(after=site.now, past=site.next_named_at)
+        return plan.next_run(after=site.now, past=site.next_named_at or site.next_run_at)
     except ValueError as error:
         logger.error("the schedule of %s cannot be used: %s Set it anew.", site.name, error)
         return None

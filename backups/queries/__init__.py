@@ -3,6 +3,7 @@
 from backups.queries.audit import AuditedObject, audited_object, audited_objects
 from backups.queries.followups import overdue, task_stats, tasks_with_state
 from backups.queries.pages import page_of
+from backups.queries.plans import schedule_of
 from backups.queries.protection import (
     protection_counts,
     sites_with_protection,
@@ -11,6 +12,7 @@ from backups.queries.protection import (
 from backups.queries.quotas import node_quota, site_quota
 from backups.queries.schedules import (
     is_paused,
+    pause_words,
     plan_of,
     shown_moment,
     sites_due,
@@ -95,10 +97,12 @@ __all__ = [
     "overdue",
     "owners_of",
     "page_of",
+    "pause_words",
     "plan_of",
     "protection_counts",
     "responsible_for",
     "running_attempts",
+    "schedule_of",
     "shown_moment",
     "site_quota",
     "sites_due",

@@ -85,7 +85,7 @@ def why_closed(node: Node, now: datetime) -> str | None:
     if node.is_draining:
         return f"{node} drains: it takes no new work."
     if is_paused(node, now):
-        return _pause_sentence(f"The schedules on {node} are", node)
+        return f"The schedules on {node} are {pause_words(node)}."
     try:
         end = blackout_end(read_blackouts(node.blackouts), read_zone(node.time_zone), now)
     except ValueError as error:
@@ -98,7 +98,7 @@ def why_waiting(site: Site, now: datetime) -> str | None:
     if site.schedule_frequency == ScheduleFrequency.MANUAL:
         return "The site is backed up by hand only."
     if is_paused(site, now):
-        return _pause_sentence("The schedule is", site)
+        return f"The schedule is {pause_words(site)}."
     is_due = site.next_run_at is not None and site.next_run_at <= now
     closed = why_closed(site.node, now)
     if closed and (is_due or is_paused(site.node, now) or not site.node.is_enabled):
@@ -111,8 +111,9 @@ def shown_moment(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _pause_sentence(what: str, row: Pausable) -> str:
+def pause_words(row: Pausable) -> str:
+    """Return as `paused until 2026-03-01 08:00 UTC by ada@example.com: disks are replaced`."""
     until = f"until {shown_moment(row.paused_until)}" if row.paused_until else "until resumed"
     by = f" by {row.paused_by}" if row.paused_by else ""
     reason = f": {row.pause_reason}" if row.pause_reason else ""
-    return f"{what} paused {until}{by}{reason}".rstrip(".") + "."
+    return f"paused {until}{by}{reason}".rstrip(".")

@@ -19,6 +19,7 @@ from backups.schedule.frequencies import (
     read_time,
 )
 from backups.schedule.plan import Plan, Run, spread_of
+from backups.schedule.words import schedule_words
 from backups.schedule.zones import ZONE_NAMES, moment_of, read_zone, validate_zone
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "read_days",
     "read_time",
     "read_zone",
+    "schedule_words",
     "spread_of",
     "validate_blackouts",
     "validate_zone",
