@@ -133,13 +133,12 @@ def _start_if_due(site: Any) -> bool:  # noqa: ANN401
 
 
 def _claim(site: Any, following: Run | None) -> bool:  # noqa: ANN401
-    """Move the run that is due on, if it still is and the schedule still says so.
+    """Move the run on, if it is still due, nobody paused it, and the schedule still says so.
 
     Whoever was quicker has moved it beyond the database's now, or put it off.
     """
-    names = (*SCHEDULE_FIELDS, "is_paused", "paused_until", "schedule_retry_at")
-    seen = {name: getattr(site, name) for name in names}
-    due = Site.objects.filter(pk=site.pk, next_run_at__lte=Now(), **seen)
+    seen = {name: getattr(site, name) for name in SCHEDULE_FIELDS}
+    due = Site.objects.filter(queries.IS_DUE, pk=site.pk, **seen)
     columns = next_run_columns(following)
     return due.update(schedule_retry_at=None, schedule_note="", **columns) == 1
 

@@ -11,6 +11,7 @@ from backups.queries.protection import (
 )
 from backups.queries.quotas import node_quota, site_quota
 from backups.queries.schedules import (
+    IS_DUE,
     is_paused,
     pause_words,
     plan_of,
@@ -66,6 +67,7 @@ from backups.queries.work import (
 )
 
 __all__ = [
+    "IS_DUE",
     "AuditedObject",
     "RunningAttempt",
     "audit_entries_visible_to",

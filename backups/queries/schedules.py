@@ -27,6 +27,8 @@ _OF_NODES = ("name", "label", "is_enabled", "is_draining", "time_zone", "blackou
              "paused_until", "paused_by", "pause_reason")  # fmt: skip
 _NOT_PAUSED = Q(is_paused=False) | Q(paused_until__lte=Now())
 _NOT_PUT_OFF = Q(schedule_retry_at__isnull=True) | Q(schedule_retry_at__lte=Now())
+# What has to hold of a site itself for its run to start.
+IS_DUE = _NOT_PAUSED & _NOT_PUT_OFF & Q(next_run_at__lte=Now())
 
 
 def sites_due() -> QuerySet[Any]:
@@ -37,7 +39,7 @@ def sites_due() -> QuerySet[Any]:
     """
     nodes = Node.objects.only(*_OF_NODES).annotate(now=Now())
     closed = [node.pk for node in nodes if why_closed(node, node.now)]
-    due = Site.objects.filter(_NOT_PAUSED, _NOT_PUT_OFF, next_run_at__lte=Now())
+    due = Site.objects.filter(IS_DUE)
     if closed:
         due = due.exclude(node__in=closed)
     ordered = due.order_by("next_run_at", "pk").select_related("node")
