@@ -92,6 +92,7 @@ class Environment:
     retention_weekly: int
     retention_monthly: int
     retention_yearly: int
+    schedule_window_minutes: int
     node: str
     node_file: Path | None
     node_credential: str
@@ -195,6 +196,9 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
         proof_hours=_hours(env.str("PROOF_HOURS", "22-6")),
         keep_failed_hours=env.int("KEEP_FAILED_HOURS", 24, validate=Range(min=0)),
         **_retention(env),
+        schedule_window_minutes=env.int(
+            "SCHEDULE_WINDOW_MINUTES", 60, validate=Range(min=0, max=24 * 60)
+        ),
         node=env.str("NODE", ""),
         node_file=node_file,
         node_credential=env.secret("NODE_CREDENTIAL"),

@@ -31,6 +31,7 @@ from panel.accounts.models import User
 from panel.dashboard.figures import charts_of
 from panel.dashboard.filters import FilterForm, Scope, scope_of
 from panel.dashboard.overview import fleet_health, overview, page_of_sites
+from panel.dashboard.schedules import schedule_shown
 from panel.dashboard.words import duration
 from panel.errors import read_only
 
@@ -108,6 +109,7 @@ def site(request: HttpRequest, site_id: int) -> HttpResponseBase:
         "site": row,
         "quota": site_quota(row),
         "restores_in": None if row.proven_seconds is None else duration(row.proven_seconds),
+        "schedule": schedule_shown(row),
         "may_manage": may_manage,
         "stages": STAGE_NAMES,
         "page_settings": _site_settings(row, may_manage=may_manage),

@@ -60,7 +60,10 @@ PATCH  /api/v1/nodes/{node_id}                          200   200   403   403   
 POST   /api/v1/nodes/{node_id}/drain                    202   202   403   403   403
 POST   /api/v1/nodes/{node_id}/resume                   202   202   403   403   403
 POST   /api/v1/nodes/{node_id}/scale                    202   202   403   403   403
+POST   /api/v1/nodes/{node_id}/schedule/pause           200   200   403   403   403
+POST   /api/v1/nodes/{node_id}/schedule/resume          200   200   403   403   403
 POST   /api/v1/nodes/{node_id}/token                    409   403   403   403   403
+GET    /api/v1/nodes/{node_id}/upcoming                 200   200   403   403   403
 GET    /api/v1/nodes/self                               401   401   401   401   401
 GET    /api/v1/sites/                                   200   200   200   200   200
 POST   /api/v1/sites/                                   201   201   403   403   403
@@ -79,7 +82,10 @@ GET    /api/v1/sites/{site_id}/quota/status             200   200   403   200   
 POST   /api/v1/sites/{site_id}/restore                  202   202   403   202   403
 GET    /api/v1/sites/{site_id}/retention                200   200   403   200   403
 PUT    /api/v1/sites/{site_id}/retention                200   200   403   200   403
+GET    /api/v1/sites/{site_id}/schedule                 200   200   403   200   403
 PUT    /api/v1/sites/{site_id}/schedule                 200   200   403   200   403
+POST   /api/v1/sites/{site_id}/schedule/pause           200   200   403   200   403
+POST   /api/v1/sites/{site_id}/schedule/resume          200   200   403   200   403
 POST   /api/v1/sites/manual                             503   503   403   403   403
 GET    /api/v1/storage/providers                        200   200   200   200   200
 POST   /api/v1/storage/providers                        201   403   403   403   403
