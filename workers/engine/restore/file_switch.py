@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +16,18 @@ from workers.engine.restore.exchange import (
     exchange,
     explained,
     move,
+    sync_file_system,
     sync_folder,
 )
+from workers.engine.restore.kept import folders_above, give_times, link_kept, move_kept, times_of
+from workers.engine.restore.places import PlaceRefused, pinned
 
 KIND = "files"
 _KEPT_NAME = ".kept"
 _TIMES_NAME = ".times"
 _OLD_NAME = ".old"
+_SPARE_NAME = ".folder"
+_GONE_SUFFIX = ".gone"
 
 
 def staging_name(label: str, number: int) -> str:
@@ -44,7 +48,7 @@ class FileSwitch:
     those of the folder that it is in.
 
     After the exchange the old part is where the new one was. Which of the two is in its place is
-    told by the inode of the new one, so a process that comes after a kill sees how far it came.
+    told by where the new one's inode is, so a process that comes after a kill sees how far it came.
     What is kept (paths in a file in `staging`) moves with the exchange: files are there under both
     names while it happens, so that a database that is in use never seems to be gone.
     """
@@ -93,107 +97,175 @@ class FileSwitch:
 
     def begin(self) -> None:
         """Make the folder to prepare in, and the folders above the target that are missing."""
-        for folder in reversed(self.made_folders):
-            Path(folder).mkdir(mode=0o755, exist_ok=True)
-        self.staging.mkdir(mode=0o700)
+        for folder in map(Path, reversed(self.made_folders)):
+            with pinned(folder.parent) as parent:
+                (parent / folder.name).mkdir(mode=0o755, exist_ok=True)
+        with self._pinned() as here:
+            here.staging.mkdir(mode=0o700)
 
     def adopt(self, new: Path) -> None:
         """Take what was prepared; from now on its inode says whether it is in its place."""
-        found = new.lstat()
-        self.new, self.inode = new, (found.st_dev, found.st_ino)
+        self.new, self.inode = new, _inode(new)
 
     def keep(self, paths: Iterable[bytes]) -> None:
         """Note what of the old tree is to stay: paths relative to it.
 
         And the times that the folders have which are changed by that, to give these back.
         """
-        assert self.new is not None
-        folders: set[bytes] = set()
-        with (self.staging / _KEPT_NAME).open("wb") as file:
-            for path in paths:
-                file.write(path + b"\0")
-                folders.update(_folders_above(path))
-        old, new = _times_of(self.target, folders), _times_of(self.new, folders)
-        (self.staging / _TIMES_NAME).write_text(json.dumps({"old": old, "new": {**old, **new}}))
+        with self._pinned() as here:
+            assert here.new is not None
+            folders: set[bytes] = set()
+            with (here.staging / _KEPT_NAME).open("wb") as file:
+                for path in paths:
+                    file.write(path + b"\0")
+                    folders.update(folders_above(path))
+            old, new = times_of(here.target, folders), times_of(here.new, folders)
+            times = json.dumps({"old": old, "new": {**old, **new}})
+            (here.staging / _TIMES_NAME).write_text(times)
 
     @property
     def is_switched(self) -> bool:
-        """Whether the new part is in its place."""
-        try:
-            found = self.target.lstat()
-        except FileNotFoundError:
+        """Whether the new part is in its place, or was until the site itself replaced it."""
+        if self.inode is None or (self.new is not None and _inode(self.new) == self.inode):
             return False
-        return (found.st_dev, found.st_ino) == self.inode
+        return _inode(self.target) == self.inode or os.path.lexists(self.staging)
 
     def switch(self) -> None:
         """See `Switch.switch`."""
-        with _told(f"{self.target} cannot be replaced"):
-            assert self.new is not None, "nothing was prepared"
-            if not self.is_switched:
-                self._link_kept()
-                self._put_in_place(self.new)
-            self._move_kept(self._old, self.target)
-            self._give_times_back("new")
-            sync_folder(self.target.parent)
+        assert self.new is not None, "nothing was prepared"
+        with _told(f"{self.target} cannot be replaced"), self._pinned() as here:
+            if not here.is_switched:
+                here.put_in_place()
+            here.move_kept(here.old, here.target)
+            here.give_times_back("new")
+            sync_folder(here.target.parent)
 
     def revert(self) -> None:
         """See `Switch.revert`."""
-        with _told(f"What was at {self.target} cannot be put back"):
-            if self.new is None:
-                return
-            if self.is_switched:
-                self._move_kept(self.target, self._old)
-                if os.path.lexists(self._old):
-                    self._swap(self._old)
-                else:
-                    move(self.target, self.new)
-            elif os.path.lexists(self.staging / _OLD_NAME):
-                move(self.staging / _OLD_NAME, self.target)
-            self._give_times_back("old")
-            sync_folder(self.target.parent)
+        doing = f"What was at {self.target} cannot be put back"
+        with _told(doing), self._if_there() as here:
+            if here is not None:
+                here.put_back()
 
     def discard(self) -> None:
         """See `Switch.discard`."""
-        with _told(f"{self.staging} cannot be removed"):
-            if not self.is_switched and os.path.lexists(self.staging / _OLD_NAME):
-                self.revert()
-            if self.staging.exists():
-                _remove(self.staging)
-            if not self.is_switched:
-                for folder in self.made_folders:
-                    with contextlib.suppress(OSError):
-                        Path(folder).rmdir()
-            if self.parent_times is not None:
-                os.utime(self.target.parent, ns=self.parent_times)
+        is_switched = False
+        with _told(f"{self.staging} cannot be removed"), self._if_there() as here:
+            if here is not None:
+                is_switched = here.remove_other()
+        if not is_switched:
+            for folder in self.made_folders:
+                with contextlib.suppress(OSError, PlaceRefused), pinned(Path(folder).parent) as at:
+                    (at / Path(folder).name).rmdir()
+
+    @contextlib.contextmanager
+    def _pinned(self) -> Iterator[_Here]:
+        """Yield the switch with names that lead nowhere else, whatever happens to the folders."""
+        folder = self.target.parent
+        with pinned(folder) as parent:
+            new = parent / self.new.relative_to(folder) if self.new else None
+            yield _Here(
+                parent / self.target.name,
+                parent / self.staging.name,
+                new=new,
+                inode=self.inode,
+                made_folders=self.made_folders,
+                parent_times=self.parent_times,
+            )
+
+    @contextlib.contextmanager
+    def _if_there(self) -> Iterator[_Here | None]:
+        """Yield the same, or None where not even the folder is there that it would be in."""
+        with contextlib.ExitStack() as stack:
+            try:
+                here = stack.enter_context(self._pinned())
+            except FileNotFoundError:
+                here = None
+            yield here
+
+
+class _Here(FileSwitch):
+    """The steps of a switch, below a folder that is held open."""
+
+    def put_in_place(self) -> None:
+        """Exchange the old part for the new one."""
+        assert self.new is not None
+        if self.target.is_dir() and self._kept():
+            link_kept(self.target, self.new, self._kept(), self.staging / _SPARE_NAME)
+        if not os.path.lexists(self.target):
+            move(self.new, self.target)
+            return
+        try:
+            exchange(self.new, self.target)
+        except ExchangeUnsupported:
+            # For a moment there is nothing. What a kill leaves then is told by the second name.
+            aside = self.staging / _OLD_NAME
+            if not os.path.lexists(aside):
+                move(self.target, aside)
+            move(self.new, self.target)
+
+    def put_back(self) -> None:
+        """Have the old part in its place, with all that was kept."""
+        aside = self.staging / _OLD_NAME
+        if not os.path.lexists(self.staging):
+            return
+        if self.is_switched:
+            self.move_kept(self.target, self.old)
+            self._swap(self.old)
+        elif os.path.lexists(aside) and not os.path.lexists(self.target):
+            move(aside, self.target)
+        self.give_times_back("old")
+        sync_folder(self.target.parent)
+
+    def remove_other(self) -> bool:
+        """Remove what is not in its place; tell whether that is the old part."""
+        is_switched = self.is_switched
+        if not is_switched and os.path.lexists(self.staging / _OLD_NAME):
+            self.put_back()
+        gone = self.staging.with_name(self.staging.name + _GONE_SUFFIX)
+        if os.path.lexists(gone):
+            _remove(gone)
+        if os.path.lexists(self.staging):
+            if is_switched:
+                # The new part's names and those that it took over, before the old ones go.
+                sync_file_system(self.target.parent)
+            # Half removed it would say that the new part is no longer in it, thus in its place.
+            self.staging.rename(gone)
+            _remove(gone)
+        if self.parent_times is not None:
+            os.utime(self.target.parent, ns=self.parent_times)
+        return is_switched
 
     @property
-    def _old(self) -> Path:
+    def old(self) -> Path:
         """Where the old part is once the new one is in its place."""
         aside = self.staging / _OLD_NAME
         if os.path.lexists(aside) or self.new is None:
             return aside
         return self.new
 
-    def _put_in_place(self, new: Path) -> None:
-        if not os.path.lexists(self.target):
-            move(new, self.target)
-            return
-        try:
-            exchange(new, self.target)
-        except ExchangeUnsupported:
-            # For a moment there is nothing. What a kill leaves then is told by the second name.
-            aside = self.staging / _OLD_NAME
-            if not os.path.lexists(aside):
-                move(self.target, aside)
-            move(new, self.target)
-
     def _swap(self, old: Path) -> None:
         assert self.new is not None
-        if old == self.new:
+        if not os.path.lexists(old):
+            move(self.target, self.new)
+        elif old == self.new:
             exchange(old, self.target)
-            return
-        move(self.target, self.new)
-        move(old, self.target)
+        else:
+            if os.path.lexists(self.target):
+                move(self.target, self.new)
+            move(old, self.target)
+
+    def move_kept(self, here: Path, there: Path) -> None:
+        """Move what is kept and is not there yet."""
+        kept = self._kept()
+        if kept and _is_folder(here) and _is_folder(there):
+            move_kept(here, there, kept, self.staging / _SPARE_NAME)
+
+    def give_times_back(self, which: str) -> None:
+        """Give the folders of the tree in its place the times that they had before the moves."""
+        with contextlib.suppress(FileNotFoundError):
+            times = json.loads((self.staging / _TIMES_NAME).read_text())[which]
+            give_times(self.target, times)
 
     def _kept(self) -> list[bytes]:
         try:
@@ -201,79 +273,17 @@ class FileSwitch:
         except FileNotFoundError:
             return []
 
-    def _give_times_back(self, which: str) -> None:
-        """Give the folders of the tree in its place the times that they had before the moves."""
-        try:
-            times = json.loads((self.staging / _TIMES_NAME).read_text())[which]
-        except FileNotFoundError:
-            return
-        for folder, (read, changed) in times.items():
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                os.utime(self.target / folder, ns=(read, changed), follow_symlinks=False)
 
-    def _link_kept(self) -> None:
-        """Give kept files their name in the new tree too; what cannot have two is moved later."""
-        assert self.new is not None
-        for path in self._kept():
-            source, goal = _joined(self.target, path), _joined(self.new, path)
-            if not _is_file(source):
-                continue
-            with contextlib.suppress(OSError):
-                _make_folders(self.target, self.new, path)
-                # One that the site replaced since an earlier try is linked anew.
-                goal.unlink(missing_ok=True)
-                os.link(source, goal, follow_symlinks=False)
-
-    def _move_kept(self, here: Path, there: Path) -> None:
-        """Move what is kept and is not there yet from one tree to the other."""
-        for path in self._kept():
-            source, goal = _joined(here, path), _joined(there, path)
-            if not os.path.lexists(source) or os.path.lexists(goal):
-                continue
-            _make_folders(here, there, path)
-            source.rename(goal)
-
-
-def _joined(tree: Path, path: bytes) -> Path:
-    return tree / os.fsdecode(path)
-
-
-def _is_file(path: Path) -> bool:
+def _inode(path: Path) -> tuple[int, int] | None:
     try:
-        return not stat.S_ISDIR(path.lstat().st_mode)
-    except FileNotFoundError:
-        return False
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
-def _make_folders(like: Path, tree: Path, path: bytes) -> None:
-    """Make the folders above `path` in `tree` that are missing, with the modes that they had."""
-    parts = path.split(b"/")[:-1]
-    for depth in range(1, len(parts) + 1):
-        inner = b"/".join(parts[:depth])
-        folder = _joined(tree, inner)
-        if os.path.lexists(folder):
-            continue
-        found = _joined(like, inner).lstat()
-        folder.mkdir()
-        folder.chmod(stat.S_IMODE(found.st_mode))
-        with contextlib.suppress(PermissionError):
-            os.chown(folder, found.st_uid, found.st_gid)
-
-
-def _folders_above(path: bytes) -> Iterator[bytes]:
-    """Yield the folders that `path` is in, the tree itself (b"") first."""
-    parts = path.split(b"/")[:-1]
-    return (b"/".join(parts[:depth]) for depth in range(len(parts) + 1))
-
-
-def _times_of(tree: Path, folders: Iterable[bytes]) -> dict[str, list[int]]:
-    """Return when those of the folders that are there were read and changed, in nanoseconds."""
-    times = {}
-    for folder in folders:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found = _joined(tree, folder).lstat()
-            times[os.fsdecode(folder)] = [found.st_atime_ns, found.st_mtime_ns]
-    return times
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 @contextlib.contextmanager

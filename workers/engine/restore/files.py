@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.engine.bundle import BundleReader, extract
+from workers.engine.bundle import BundleDamaged, BundleReader, MemberMissing, extract
 from workers.engine.bundle.reader import Selection
 from workers.engine.errors import EngineError
 from workers.engine.excludes import Excludes
 from workers.engine.progress import Reporter
 from workers.engine.restore.exchange import explained, sync_file_system
 from workers.engine.restore.file_switch import FileSwitch
+from workers.engine.restore.places import PlaceRefused, pinned, require_no_mounts
 from workers.engine.restore.standing import LeftAlone, standing
 
 
@@ -43,28 +45,58 @@ def parts_of(
     bundle does not hold, and a permanent `EngineError` for one that is restored nowhere.
     """
     chosen = sorted({path.rstrip("/") for path in paths})
-    tops = {path.split("/")[0] for path in chosen}
     known = {root.archive_name: root for root in roots}
-    if stray := tops - known.keys():
-        raise EngineError(
-            f"{min(stray)} has no place where it could be restored to",
-            hint=f"Choose paths below {', '.join(sorted(known))}.",
-            permanent=True,
-            code="path_not_restorable",
-        )
+    _require_restorable(chosen, known)
+    kinds = _kinds_at(bundle, chosen or known)
     if not chosen:
-        wanted = Selection(known)
-        found = {member.path for member in bundle.members() if member.path in set(wanted)}
-        return [Part(os.fsencode(name), root.target) for name, root in known.items()
-                if os.fsencode(name) in found]  # fmt: skip
+        found = [Part(os.fsencode(name), root.target) for name, root in known.items()
+                 if os.fsencode(name) in kinds]  # fmt: skip
+        for part in found:
+            _require_real_root(part, kinds[part.archive_path])
+        return found
     selection = Selection(chosen)
     parts = []
     for path in chosen:
-        above = [one for one in selection.paths_to(os.fsencode(path)) if one != os.fsencode(path)]
-        if not above:
+        own = os.fsencode(path)
+        if own not in kinds:
+            raise MemberMissing(own)
+        if selection.paths_to(own) == [own]:
             top, _slash, rest = path.partition("/")
-            parts.append(Part(os.fsencode(path), known[top].target / rest))
+            parts.append(Part(own, known[top].target / rest))
+            if not rest:
+                _require_real_root(parts[-1], kinds[own])
     return parts
+
+
+def _require_restorable(paths: Sequence[str], known: Collection[str]) -> None:
+    for path in paths:
+        parts = path.split("/")
+        if parts[0] not in known or not {"", ".", ".."}.isdisjoint(parts):
+            raise EngineError(
+                f"{path} has no place where it could be restored to",
+                hint=f"Choose paths below {', '.join(sorted(known))}.",
+                permanent=True,
+                code="path_not_restorable",
+            )
+
+
+def _kinds_at(bundle: BundleReader, paths: Iterable[str]) -> dict[bytes, str]:
+    wanted = frozenset(os.fsencode(path) for path in paths)
+    return {member.path: member.kind for member in bundle.members() if member.path in wanted}
+
+
+def _require_real_root(part: Part, kind: str) -> None:
+    """Raise unless both what a backup begins with and its place are what a site consists of."""
+    if kind not in ("file", "folder"):
+        raise BundleDamaged(
+            f"{os.fsdecode(part.archive_path)} is a {kind} in the bundle, which no backup makes"
+        )
+    if part.target.is_symlink():
+        raise PlaceRefused(
+            f"{part.target} is a link on this host",
+            hint="Restore to the path that it leads to.",
+            permanent=True,
+        )
 
 
 def planned(parts: Sequence[Part], label: str) -> list[FileSwitch]:
@@ -84,21 +116,26 @@ def prepare_files(
     """Extract each part into a hidden folder beside its place; nothing that stands is touched.
 
     `label` names the folders, so that what a killed attempt left can be found: it is removed
-    first. `excludes` are the site's: what they leave out of backups stays where it is. Raises what
-    `extract` raises, and `EngineError` where there is no room or nothing may be written.
+    first, and what this one made if it fails. `excludes` are the site's: what they leave out of
+    backups stays where it is. Raises what `extract` raises, `PlaceRefused` for a place that cannot
+    be exchanged, and `EngineError` where there is no room or nothing may be written.
     """
     switches = planned(parts, label)
     for switch in switches:
+        require_no_mounts(switch.target)
         switch.discard()
     require_room(bundle, parts)
     left_alone = LeftAlone(bundle, excludes)
-    prepared = []
-    for part, switch in zip(parts, switches, strict=True):
-        try:
-            prepared.append(_prepare(bundle, part, switch, left_alone, reporter, owners))
-        except OSError as error:
-            raise explained(error, f"{part.target} cannot be prepared") from error
-    return prepared
+    try:
+        for part, switch in zip(parts, switches, strict=True):
+            _prepare(bundle, part, switch, left_alone, reporter, owners)
+    except BaseException:
+        # A disk that was filled by it has room again for the site that lives there.
+        for switch in switches:
+            with contextlib.suppress(EngineError):
+                switch.discard()
+        raise
+    return switches
 
 
 def _prepare(
@@ -108,16 +145,24 @@ def _prepare(
     left_alone: LeftAlone,
     reporter: Reporter,
     owners: bool | None,
-) -> FileSwitch:
-    switch.begin()
-    extract(bundle, [part.archive_path], switch.staging, reporter=reporter, owners=owners)
-    switch.adopt(switch.staging / os.fsdecode(part.archive_path))
-    if switch.target.is_dir() and not switch.target.is_symlink():
-        held = frozenset(held_paths(bundle, part))
-        found = standing(switch.target, part.archive_path, held, left_alone, reporter.check)
-        switch.keep(one.path for one in found if one.is_kept)
-    sync_file_system(switch.staging)
-    return switch
+) -> None:
+    try:
+        switch.begin()
+        with pinned(switch.staging) as staging:
+            extract(bundle, [part.archive_path], staging, reporter=reporter, owners=owners)
+        switch.adopt(switch.staging / os.fsdecode(part.archive_path))
+        if switch.target.is_dir() and not switch.target.is_symlink():
+            held = frozenset(held_paths(bundle, part))
+            found = standing(switch.target, part.archive_path, held, left_alone, reporter.check)
+            live = left_alone.live_below(part.archive_path)
+            switch.keep(dict.fromkeys([*live, *(one.path for one in found if one.is_kept)]))
+        sync_file_system(switch.staging)
+    except (OSError, EngineError) as error:
+        # Of what was given to `extract` only a number would be told.
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError) or isinstance(error, PlaceRefused):
+            raise
+        raise explained(reason, f"{part.target} cannot be prepared") from error
 
 
 def held_paths(bundle: BundleReader, part: Part) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.engine.errors import EngineError
-from workers.engine.restore.exchange import sync_folder
+from workers.engine.restore.exchange import explained, sync_folder
 from workers.engine.restore.switching import Switch
 
 PREPARING, SWITCHING, SWITCHED = "preparing", "switching", "switched"
@@ -48,8 +48,7 @@ class Journal:
             for switch in switches:
                 switch.switch()
         except EngineError:
-            for switch in reversed(switches):
-                switch.revert()
+            _take_back(switches)
             self._write(PREPARING, switches)
             raise
         self._write(SWITCHED, switches)
@@ -67,8 +66,7 @@ class Journal:
         if found.get("phase") == SWITCHING:
             is_switched = _go_on(switches)
         elif not is_switched:
-            for switch in reversed(switches):
-                switch.revert()
+            _take_back(switches)
         for switch in switches:
             switch.discard()
         self.remove()
@@ -89,12 +87,15 @@ class Journal:
     def _write(self, phase: str, switches: Sequence[Switch]) -> None:
         text = json.dumps({"phase": phase, "switches": [dict(one.record()) for one in switches]})
         temporary = self._path.with_name(f"{self._path.name}.new")
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        sync_folder(self._path.parent)
+        try:
+            with temporary.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+            sync_folder(self._path.parent)
+        except OSError as error:
+            raise explained(error, f"{self._path} cannot be written") from error
 
 
 def _go_on(switches: Sequence[Switch]) -> bool:
@@ -103,7 +104,18 @@ def _go_on(switches: Sequence[Switch]) -> bool:
         for switch in switches:
             switch.switch()
     except EngineError:
-        for switch in reversed(switches):
-            switch.revert()
+        _take_back(switches)
         return False
     return True
+
+
+def _take_back(switches: Sequence[Switch]) -> None:
+    """Revert all of them, also after one that could not be; raises what the first of these did."""
+    failure: EngineError | None = None
+    for switch in reversed(switches):
+        try:
+            switch.revert()
+        except EngineError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure

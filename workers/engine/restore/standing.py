@@ -44,6 +44,12 @@ class LeftAlone:
         match = self._excludes.match_folder if is_folder else self._excludes.match_file
         return archive_path in self._paths or match(archive_path, name) is not None
 
+    def live_below(self, archive_path: bytes) -> Iterator[bytes]:
+        """Yield, relative to the path, what stays whatever the bundle holds: a live database."""
+        for path in self._excludes.exact_paths:
+            if path.startswith(archive_path + b"/"):
+                yield path[len(archive_path) + 1 :]
+
 
 def standing(
     tree: Path,
@@ -54,23 +60,27 @@ def standing(
 ) -> Iterator[Standing]:
     """Yield what lies below `tree` and is not among the bundle's paths in `held`.
 
-    Folders come before what is in them; below one that is kept nothing is looked at.
+    Folders come before what is in them; below one that is kept nothing is looked at. One that is
+    left out of backups but in this bundle is restored, and what else is in it is kept. A live
+    database is kept in any case.
     """
-    folders = [b""]
+    live = frozenset(left_alone.live_below(archive_path))
+    folders = [(b"", False)]
     while folders:
-        folder = folders.pop()
+        folder, is_in_kept = folders.pop()
         check()
         with os.scandir(os.fsencode(tree / os.fsdecode(folder))) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 path = folder + b"/" + entry.name if folder else entry.name
                 is_folder = entry.is_dir(follow_symlinks=False)
                 in_archive = archive_path + b"/" + path
-                is_kept = left_alone.has(in_archive, is_folder=is_folder)
-                if in_archive not in held or is_kept:
+                is_kept = is_in_kept or left_alone.has(in_archive, is_folder=is_folder)
+                is_held = in_archive in held and path not in live
+                if not is_held:
                     size = 0 if is_folder else entry.stat(follow_symlinks=False).st_size
                     yield Standing(path, is_folder, is_kept, size)
-                if is_folder and not is_kept:
-                    folders.append(path)
+                if is_folder and (is_held or not is_kept):
+                    folders.append((path, is_kept))
 
 
 def _left_out(bundle: BundleReader) -> Iterator[bytes]:
