@@ -10,12 +10,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from workers.engine import process
-from workers.engine.databases import open_restorer
+from workers.engine.databases import open_restorer, sqlite, sqlite_switch
 from workers.engine.databases.base import DatabaseSpec
 
 
@@ -29,7 +30,7 @@ def main(order: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     spec = DatabaseSpec(**order["spec"])
-    check = step if spec.engine == "sqlite" else lambda: None
+    check = _watch_files(step) if spec.engine == "sqlite" else lambda: None
     start = process._start
 
     def start_and_step(*arguments: Any) -> Any:
@@ -50,6 +51,23 @@ def main(order: dict[str, Any]) -> None:
         print(json.dumps(switch.record()))
     else:
         getattr(restorer.from_record(order["record"], check=check), order["what"])()
+
+
+def _watch_files(step: Callable[[], None]) -> Callable[[], None]:
+    """Count as steps whatever changes the folder, and how far SQLite is; return the `check`."""
+    sqlite.CHECK_INSTRUCTIONS = 50_000
+    sqlite_switch.STEP_PAGES = 8
+    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "touch")):
+        setattr(owner, name, _stepping(getattr(owner, name), step))
+    return step
+
+
+def _stepping(function: Callable[..., Any], step: Callable[[], None]) -> Callable[..., Any]:
+    def stepping(*arguments: Any, **more: Any) -> Any:
+        step()
+        return function(*arguments, **more)
+
+    return stepping
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from tests.contracts.restore_subjects import (
 from tests.servers import wait_until
 from workers.engine import process
 from workers.engine.databases import RESTORERS, open_restorer
-from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -32,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 LABEL = "kill9"
 # How long a client has been at work when it is killed: not at all, signing in, at its statements.
 DELAYS = (0.0, 0.012, 0.025)
-MOST_STEPS = 60
+MOST_STEPS = 90
 
 
 class Scene:
@@ -166,7 +165,7 @@ def own_scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
 def killing(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, step: int, work: Callable[[], object]
 ) -> bool:
-    """Do `work`, kill the server at a step of it, and start it again; tell whether it came to it."""
+    """Do `work`, kill the server at a step of it and start it again; tell whether it got there."""
     server = scene.subject.server  # type: ignore[attr-defined]
     start, steps, killed = process._start, iter(range(10_000)), []
 
