@@ -176,7 +176,9 @@ class Restorer(Protocol):
         without its last line, a table of `tables` is not in it, or a right is missing.
         """
 
-    def from_record(self, record: Mapping[str, Any]) -> DatabaseSwitch:
+    def from_record(
+        self, record: Mapping[str, Any], *, check: Callable[[], None] = ...
+    ) -> DatabaseSwitch:
         """Return the switch whose `record` this is, in whatever state it is now."""
 
     def scratch(

@@ -61,10 +61,14 @@ class MySQLRestorer:
             switch.open_ledger(client, came, is_whole=tables is None)
         return switch
 
-    def from_record(self, record: Mapping[str, Any]) -> MySQLSwitch:
+    def from_record(
+        self, record: Mapping[str, Any], *, check: Callable[[], None] = unchecked
+    ) -> MySQLSwitch:
         """See `Restorer.from_record`."""
         names = ("live", "new", "old", "ledger")
-        return MySQLSwitch(self._spec, Places(**{name: record[name] for name in names}))
+        return MySQLSwitch(
+            self._spec, Places(**{name: record[name] for name in names}), check=check
+        )
 
     @contextlib.contextmanager
     def scratch(

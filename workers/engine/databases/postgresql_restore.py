@@ -92,13 +92,15 @@ class PostgreSQLRestorer:
             places = Places(self._spec.name, new, old, by_name[self._spec.name], by_name[new])
         return PostgreSQLSwitch(self._spec, places, counts, check)
 
-    def from_record(self, record: Mapping[str, Any]) -> DatabaseSwitch:
+    def from_record(
+        self, record: Mapping[str, Any], *, check: Callable[[], None] = unchecked
+    ) -> DatabaseSwitch:
         """See `Restorer.from_record`."""
         if record["what"] == "rows":
             chosen = [(table, columns) for table, columns in record["chosen"]]
-            return RowsSwitch(self._spec, record["schema"], chosen)
+            return RowsSwitch(self._spec, record["schema"], chosen, check=check)
         places = {name: record[name] for name in Places.__slots__}
-        return PostgreSQLSwitch(self._spec, Places(**places))
+        return PostgreSQLSwitch(self._spec, Places(**places), check=check)
 
     @contextlib.contextmanager
     def scratch(

@@ -157,7 +157,7 @@ def load_rows(
     chosen: list[tuple[str, str]] = []
     text = _staged(counted(pieces, reporter), scan, schema, frozenset(tables), chosen)
     run_client(spec, text, check=check, scratch_directory=scratch_directory)
-    if missing := sorted(set(tables) - set(scan.tables)):
+    if missing := sorted(name for name in tables if scan.tables.get(name) is None):
         raise EngineError(
             f"The dump has no rows of {', '.join(missing[:5])}",
             hint="Choose among the tables that the backup lists; views come with whole restores.",

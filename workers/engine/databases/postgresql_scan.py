@@ -36,8 +36,8 @@ class PostgreSQLScan:
     """Takes a dump in pieces, gives it back in pieces with a `TableMark` before each table's rows.
 
     `tables` maps each table to its number of rows and each view to None; a name carries its
-    schema unless that is "public". `checksums` has each table's `LineSum`; `bytes_total` counts what was
-    given back.
+    schema unless that is "public". `checksums` has each table's `LineSum`; `bytes_total` counts
+    what was given back.
     """
 
     def __init__(self) -> None:

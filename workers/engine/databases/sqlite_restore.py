@@ -67,9 +67,13 @@ class SQLiteRestorer:
         chosen = sorted(tables)
         return SQLiteSwitch(places, chosen, {name: counts[name] for name in chosen}, check)
 
-    def from_record(self, record: Mapping[str, Any]) -> SQLiteSwitch:
+    def from_record(
+        self, record: Mapping[str, Any], *, check: Callable[[], None] = unchecked
+    ) -> SQLiteSwitch:
         """See `Restorer.from_record`."""
-        return SQLiteSwitch(Places(Path(record["live"]), record["label"]), record["chosen"])
+        return SQLiteSwitch(
+            Places(Path(record["live"]), record["label"]), record["chosen"], check=check
+        )
 
     @contextlib.contextmanager
     def scratch(

@@ -143,8 +143,18 @@ class SQLiteSwitch:
         if self._is_switched():
             with self._opened(places.live) as live:
                 live.execute(f"DROP TABLE IF EXISTS {places.mark}")
+        self._remove_stale_journal()
         for path in (places.new, places.old, places.damaged, _part(places.old)):
             _remove(path)
+
+    def _remove_stale_journal(self) -> None:
+        """Remove what a killed exchange leaves: SQLite clears such a journal, and keeps the file."""
+        journal = Path(f"{self._places.live}-journal")
+        if journal.exists() and self._places.live.exists():
+            with self._opened(self._places.live) as live:
+                live.execute("BEGIN EXCLUSIVE")  # rolls back what is to be; then nobody needs it
+                journal.unlink(missing_ok=True)
+                live.execute("COMMIT")
 
     def _is_switched(self) -> bool:
         if not self._places.live.exists():
