@@ -9,7 +9,7 @@ from typing import Any
 from backups.models import Storage
 from workers.engine.errors import EngineError
 from workers.engine.stores import open_store
-from workers.engine.stores.base import Store, StoredObject
+from workers.engine.stores.base import ObjectLocked, Store, StoredObject
 
 NOT_THERE = "The object is not there."
 
@@ -39,7 +39,7 @@ def prune_objects(
         try:
             was_there = store.delete(one["key"])
         except EngineError as error:
-            answer["failed"][str(one["id"])] = _why(error, store, one["key"])
+            answer["failed"][str(one["id"])] = _why(error)
             if not error.permanent:
                 break  # it is away, for the others as well
         else:
@@ -57,6 +57,7 @@ def check_objects(storage_id: int, objects: Sequence[Mapping[str, Any]]) -> dict
     """
     store = Stores().of(storage_id)
     problems: dict[str, str] = {}
+    locks: dict[str, str] = {}
     for one in objects:
         try:
             found = store.stat(one["key"])
@@ -65,7 +66,9 @@ def check_objects(storage_id: int, objects: Sequence[Mapping[str, Any]]) -> dict
                 raise
             break
         problems[str(one["id"])] = problem_of(one, found)
-    return {"problems": problems}
+        if found is not None and found.locked_until is not None:
+            locks[str(one["id"])] = found.locked_until.isoformat()
+    return {"problems": problems, "locks": locks}
 
 
 def list_objects(storage_id: int, after: str, limit: int) -> dict[str, Any]:
@@ -117,5 +120,11 @@ class Stores:
         return self._opened[storage_id]
 
 
-def _why(error: EngineError, store: Store, key: str) -> dict[str, Any]:
-    return {"code": error.code, "error": error.sentences(), "permanent": error.permanent}
+def _why(error: EngineError) -> dict[str, Any]:
+    until = error.until if isinstance(error, ObjectLocked) else None
+    return {
+        "code": error.code,
+        "error": error.sentences(),
+        "permanent": error.permanent,
+        "locked_until": until.isoformat() if until else None,
+    }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -47,6 +48,9 @@ def finish(errand: Errand, answer: Mapping[str, Any]) -> Outcome:
     for key, words in found.items():
         if words:
             note_problem(key, words)
+    for key, until in answer["locks"].items():
+        # Somebody may have set one in the storage itself, or made it longer.
+        Backup.objects.filter(pk=key).update(locked_until=datetime.fromisoformat(until))
     return Outcome(len(found))
 
 

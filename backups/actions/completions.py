@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db.models.functions import Now
+from django.utils.dateparse import parse_datetime
 
 from backups.actions.admission import give_out_soon
 from backups.actions.followups import close_tasks_of_completed
@@ -46,6 +47,7 @@ def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
             encrypted_to=sealed.get("encrypted_to", []),
             created_at=Now(),
             checked_at=Now(),
+            locked_until=parse_datetime(stored.get("locked_until") or ""),
             **(_PIN if job.trigger == CHECKPOINT_TRIGGER else {}),
         )
         # One more may be one too many.

@@ -69,7 +69,7 @@ def retention_plan(
 
 def zone_of(site: Site) -> tzinfo:
     """Return the time zone whose days are the site's."""
-    return ZoneInfo(getattr(site, "time_zone", "") or "UTC")
+    return ZoneInfo(site.time_zone)
 
 
 def jobs_using(keys: Collection[int]) -> QuerySet[Job]:

@@ -254,3 +254,72 @@ def test_coordinator_prunes_in_its_rounds(answering: None, history: list[Backup]
     call_command("coordinator", "--once")
     call_command("coordinator", "--once")
     assert Backup.objects.count() == 7
+
+
+@pytest.fixture
+def in_bucket(moto_s3: Any, storage: Storage, history: list[Backup]) -> Any:
+    """The history in a bucket with object lock, where each bundle is locked for a day."""
+    import dataclasses
+
+    from tests.contracts.store_sources import BytesSource, PutCall
+    from workers.engine.stores import open_store
+
+    server = dataclasses.replace(moto_s3, bucket=f"locked-{history[0].pk}-{id(history)}")
+    server.client().create_bucket(Bucket=server.bucket, ObjectLockEnabledForBucket=True)
+    config = server.config(object_lock_days=1)
+    storage.type, storage.secrets = "s3", {"secret_access_key": config.pop("secret_access_key")}
+    storage.config = config
+    storage.save()
+    store = open_store("s3", storage.full_config())
+    for backup in history:
+        stored = PutCall(store, backup.object_key)(BytesSource(b"bundle"))
+        Backup.objects.filter(pk=backup.pk).update(
+            locked_until=stored.locked_until, sha256=stored.metadata["sha256"]
+        )
+    return server
+
+
+def test_what_is_locked_is_left_alone_and_the_reason_says_so(
+    answering: None, site: Site, history: list[Backup], in_bucket: Any
+) -> None:
+    plan = prunings.retention_plan(site)
+    assert plan.going == []
+    assert "its storage has it locked until" in plan.kept[-1].decision.reasons[0]
+    rounds()
+    assert not Errand.objects.filter(key__startswith="prune:").exists()
+
+
+def test_a_refusal_by_a_lock_is_remembered_and_no_failure(
+    answering: None, site: Site, history: list[Backup], in_bucket: Any
+) -> None:
+    """Somebody locked the bundles in the service itself: the catalogue does not know."""
+    locks = dict(Backup.objects.values_list("pk", "locked_until"))
+    Backup.objects.update(locked_until=None)
+    rounds()
+    assert Backup.objects.count() == 10
+    assert not Backup.objects.filter(removing_since__isnull=False).exists()
+    for backup in history[7:]:
+        assert Backup.objects.get(pk=backup.pk).locked_until == locks[backup.pk]
+    assert (errand().failures, errand().error) == (0, "")
+    rounds()
+    site.refresh_from_db()
+    assert site.retention_due_at - datetime.now(UTC) > 23 * timedelta(hours=1)
+
+
+def test_bundles_in_a_bucket_go_when_nothing_locks_them(
+    answering: None, storage: Storage, history: list[Backup], moto_s3: Any
+) -> None:
+    from tests.contracts.store_sources import BytesSource, PutCall
+    from workers.engine.stores import open_store
+
+    config = moto_s3.config(prefix=f"pruned-{history[0].pk}")
+    storage.type, storage.secrets = "s3", {"secret_access_key": config.pop("secret_access_key")}
+    storage.config = config
+    storage.save()
+    store = open_store("s3", storage.full_config())
+    for backup in history:
+        stored = PutCall(store, backup.object_key)(BytesSource(b"bundle"))
+        Backup.objects.filter(pk=backup.pk).update(sha256=stored.metadata["sha256"])
+    rounds()
+    assert Backup.objects.count() == 7
+    assert len(list(store.list())) == 7

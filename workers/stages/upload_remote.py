@@ -36,6 +36,7 @@ def run(context: StageContext) -> StageResult:
             "size": stored.size,
             "checksum": stored.checksum,
             "verified_by": stored.verified_by,
+            "locked_until": stored.locked_until.isoformat() if stored.locked_until else None,
         },
         f"Stored and checked ({megabytes(stored.size)}, by {stored.verified_by})",
     )
