@@ -17,9 +17,8 @@ def schedule_words(
     within = f", within {window_minutes} minutes" if window_minutes else ""
     if frequency == ScheduleFrequency.CRON:
         return f"By the cron expression {cron}, {zone}{within}"
-    named = [day_name[day] for day in days]
-    if frequency == ScheduleFrequency.MONTHLY:
-        named = [f"the {day}." for day in days]
+    is_weekly = frequency == ScheduleFrequency.WEEKLY
+    named = [day_name[day] if is_weekly else f"the {day}." for day in days]
     *most, last = named or [""]
     on = f"{', '.join(most)} and {last}" if most else last
     when = f" on {on}" if on else ""
