@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from workers.engine.errors import EngineError
 from workers.engine.wordpress.replacements import for_move, for_pairs
@@ -102,6 +104,18 @@ def test_an_error_says_so_when_it_cannot_be_used(fields: dict[str, str]):
     with pytest.raises(EngineError) as caught:
         for_move(**fields)
     assert (caught.value.code, caught.value.permanent) == ("move_unusable", True)
+
+
+PIECES = [b"https://old.example/blog", b"https:", b"//", b"old.example", b"/blog", b"/srv/www/old",
+          rb"\/\/old.example\/blog", rb"\/", b"https%3A%2F%2Fold.example%2Fblog", b" ", b".", b"x",
+          b"2", b"\\", b"\xff"]  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(PIECES), max_size=25).map(b"".join))
+def test_the_short_cut_finds_what_the_whole_pattern_finds(text: bytes):
+    assert MOVE.apply(text) == MOVE._pattern.sub(MOVE._replaced, text)
+    assert MOVE.found_in(text) is (MOVE._pattern.search(text) is not None)
 
 
 def test_each_match_holds_a_needle():
