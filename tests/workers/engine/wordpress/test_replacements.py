@@ -13,7 +13,7 @@ MOVE = for_move(
     old_url="https://old.example/blog/",
     new_url="http://new.example:8080",
     old_path="/srv/www/old",
-    new_path="/home/new/site",
+    new_path="/home/www/site",
 )
 
 
@@ -28,10 +28,10 @@ MOVE = for_move(
         ("u=https%3A%2F%2Fold.example%2Fblog%2Fa", "u=http%3A%2F%2Fnew.example%3A8080%2Fa"),
         ("u=https%3a%2f%2fold.example%2fblog", "u=http%3a%2f%2fnew.example%3A8080"),
         ("see https://old.example/blog.", "see http://new.example:8080."),
-        ("/srv/www/old/wp-content", "/home/new/site/wp-content"),
-        (r"\/srv\/www\/old\/a", r"\/home\/new\/site\/a"),
-        ("file:///srv/www/old/a", "file:///home/new/site/a"),
-        (r"a\n/srv/www/old", r"a\n/home/new/site"),
+        ("/srv/www/old/wp-content", "/home/www/site/wp-content"),
+        (r"\/srv\/www\/old\/a", r"\/home\/www\/site\/a"),
+        ("file:///srv/www/old/a", "file:///home/www/site/a"),
+        (r"a\n/srv/www/old", r"a\n/home/www/site"),
         (
             "https://old.example/blog,//old.example/blog",
             "http://new.example:8080,//new.example:8080",
