@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,25 @@ def test_it_ends_at_once_and_counts_for_nothing_when_told_to(
     assert stage not in pipeline.outputs
     store = open_store("local", {"path": str(pipeline.store_directory)})
     assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("damage", ["options", "postmeta", "plugins", "version"])
+def test_no_backup_fails_when_a_fact_about_the_site_cannot_be_read(
+    damage: str, pipeline: Pipeline
+) -> None:
+    site = pipeline.site.path
+    with sqlite3.connect(site / "wp-content" / "database" / ".ht.sqlite") as database:
+        if damage == "options":
+            database.execute("ALTER TABLE wp_options RENAME COLUMN option_value TO other")
+        if damage == "postmeta":
+            database.execute("CREATE TABLE wp_postmeta (meta_id TEXT, meta_value TEXT)")
+    database.close()
+    if damage == "plugins":
+        (site / "wp-content" / "plugins").write_text("a file in the folder's place")
+    if damage == "version":
+        (site / "wp-includes" / "version.php").mkdir(parents=True)
+    warnings = [warning for stage in ORDER for warning in pipeline.run(stage).warnings]
+    assert bool(warnings) is (damage != "version")
 
 
 @pytest.mark.parametrize("stage", ORDER)

@@ -22,7 +22,7 @@ _DEPTH = 2
 # The usual line of the manifest; others are parsed as JSON, which takes ten times as long.
 _LINE = re.compile(
     rb'\{"path":"([^"\\]+)","type":"(file|hardlink|symlink|folder)"'
-    rb'.*?"group":"(?:[^"\\]|\\.)*","size":(\d+),'
+    rb',"mode":"[0-7]+","uid":\d+,"gid":\d+,"user":"[^"\\]*","group":"[^"\\]*","size":(\d+),'
 )
 
 
@@ -38,11 +38,15 @@ class FolderCounts:
 
     def add(self, path: bytes, size: int) -> None:
         """Count one file by its path in the archive."""
-        count = self._counts.setdefault(self._top(path), [0, 0])
+        top = self._top(path)
+        count = self._counts.get(top)
+        if count is None:
+            if len(self._counts) == MOST_FOLDERS and self._depth > 1:
+                self._fold()
+                top = self._top(path)
+            count = self._counts.setdefault(top, [0, 0])
         count[0] += 1
         count[1] += size
-        if len(self._counts) > MOST_FOLDERS and self._depth > 1:
-            self._fold()
 
     def as_json(self) -> dict[str, dict[str, int]]:
         """Return the counts by folder; files at the very top are those of ""."""
@@ -52,7 +56,8 @@ class FolderCounts:
         }
 
     def _top(self, path: bytes) -> bytes:
-        return b"/".join(path.split(b"/", self._depth)[:-1][: self._depth])
+        parts = path.split(b"/", self._depth)
+        return b"/".join(parts[: min(len(parts) - 1, self._depth)])
 
     def _fold(self) -> None:
         """Count by the first part alone, from now on and afterwards."""

@@ -30,6 +30,11 @@ _BEGIN = (
     b"SET SESSION sql_mode = 'STRICT_ALL_TABLES', foreign_key_checks = 0;\nSTART TRANSACTION;\n"
 )
 
+# The client sends what stands before this at once, however many statements it is: an answer to
+# each would take longer than the work. No name or value of ours holds it outside of quotes.
+_DELIMITER = b"$$"
+_BATCH_BYTES = 256 << 10
+
 
 @dataclass(frozen=True, slots=True)
 class _Column:
@@ -55,10 +60,12 @@ class MySQLTables:
     def __init__(self, client: MySQLClient, spool: BinaryIO) -> None:
         self._client = client
         self._spool = spool
-        self._spool.write(_BEGIN)
+        self._spool.write(_BEGIN + b"DELIMITER %b\n" % _DELIMITER)
+        self._batched = 0
         self._renames: dict[str, str] = {}
         self._columns: dict[str, list[_Column]] = {}
         [(packet,)] = client.query("SELECT @@max_allowed_packet")
+        self._batch_bytes = min(_BATCH_BYTES, int(packet) // 2)
         self.most_value_bytes = max(0, (int(packet) - _STATEMENT_BYTES) // 2)
 
     def tables(self) -> list[TableShape]:
@@ -134,7 +141,7 @@ class MySQLTables:
             for column, value in zip(keys, key, strict=True)
         )
         name = quote_name(table.name).encode()
-        self._spool.write(b"UPDATE %b SET %b WHERE %b;\n" % (name, b", ".join(named), where))
+        self._note(b"UPDATE %b SET %b WHERE %b;\n" % (name, b", ".join(named), where))
 
     def change_start(
         self, table: str, column: str, old: str, new: str, *, rest: str | None = None
@@ -148,7 +155,7 @@ class MySQLTables:
             f"UPDATE {quote_name(table)} SET {name} ="  # noqa: S608
             f" CONCAT({_text(new)}, SUBSTRING({name}, {len(old) + 1})) WHERE {condition};\n"
         )
-        self._spool.write(statement.encode())
+        self._note(statement.encode())
 
     def rename(self, names: Mapping[str, str]) -> None:
         """See `TableClient.rename`."""
@@ -156,7 +163,8 @@ class MySQLTables:
 
     def commit(self) -> None:
         """See `TableClient.commit`. Renaming follows the transaction, at one moment of its own."""
-        self._spool.write(b"COMMIT;\n")
+        self._end_batch()
+        self._spool.write(b"DELIMITER ;\nCOMMIT;\n")
         if self._renames:
             pairs = (f"{quote_name(a)} TO {quote_name(b)}" for a, b in self._renames.items())
             self._spool.write(f"RENAME TABLE {', '.join(pairs)};\n".encode())
@@ -173,6 +181,17 @@ class MySQLTables:
         except ProcessFailed as failure:
             name = self._client.spec.name
             raise explain(failure, f"Rewriting the database {name}") from failure
+
+    def _note(self, statement: bytes) -> None:
+        if self._batched + len(statement) > self._batch_bytes:
+            self._end_batch()
+        self._spool.write(statement)
+        self._batched += len(statement)
+
+    def _end_batch(self) -> None:
+        if self._batched:
+            self._spool.write(_DELIMITER + b"\n")
+        self._batched = 0
 
     def _lines(self, statement: str) -> Iterator[bytes]:
         """Run a statement and yield its rows as they come."""

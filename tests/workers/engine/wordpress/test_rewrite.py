@@ -151,14 +151,14 @@ def site(request: pytest.FixtureRequest) -> Site:
 def test_url_and_path_are_replaced_in_the_sites_tables_alone(site: Site):
     reporter = SilentReporter()
     report = site.rewrite(
-        old_url=OLD, new_url=NEW, old_path="/srv/old", new_path="/home/new", reporter=reporter
+        old_url=OLD, new_url=NEW, old_path="/srv/old", new_path="/home/www", reporter=reporter
     )
     assert report.tables == {
         "wp_options": 3, "wp_2_options": 1, "wp_usermeta": 1, "wp_posts": 2, "wp_named": 1,
     }  # fmt: skip
     assert report.rows == 8
     assert sorted(site.values("wp_options", "option_value")) == sorted(
-        [NEW, serialised(NEW), BROKEN, "a:0:{}", "/home/new/wp-content", "untouched"]
+        [NEW, serialised(NEW), BROKEN, "a:0:{}", "/home/www/wp-content", "untouched"]
     )
     assert site.values("wp_2_options", "option_value")[-1] == f"{NEW}/two"
     assert sorted(site.values("wp_posts", "post_content")) == sorted(

@@ -30,7 +30,7 @@ MOVE = for_move(
     old_url="http://holdfast.example",
     new_url="https://www.elsewhere.example/blog",
     old_path="/srv/www/holdfast.example",
-    new_path="/home/new",
+    new_path="/home/www",
 )
 PHP = shutil.which("php")
 
@@ -68,7 +68,7 @@ def test_what_wordpress_wrote_reads_the_same_when_it_was_replaced():
     expected = {
         "widget_text": ('s:52:"<a href="http://holdfast', 's:63:"<a href="https://www.elsewhere'),
         "theme_mods_holdfast-test": ('s:51:"http://holdfast', 's:62:"https://www.elsewhere'),
-        "recently_edited": ('s:67:"/srv/www/', 's:51:"/home/new/'),
+        "recently_edited": ('s:67:"/srv/www/', 's:51:"/home/www/'),
     }
     changed = set()
     for name, value in OPTIONS.items():
@@ -89,7 +89,7 @@ def test_php_reads_what_it_would_have_replaced_itself():
     function walk($x) {
         if (is_string($x)) return strtr($x, [
             'http://holdfast.example' => 'https://www.elsewhere.example/blog',
-            '/srv/www/holdfast.example' => '/home/new']);
+            '/srv/www/holdfast.example' => '/home/www']);
         if (is_array($x)) return array_map('walk', $x);
         if (is_object($x)) { foreach ($x as $k => $v) $x->$k = walk($v); }
         return $x;
