@@ -154,5 +154,6 @@ def site_spec(site: Site) -> SiteSpec:
         wp_config_path=Path(site.wp_config_path) if site.wp_config_path else None,
         database=database,
         has_database=site.db_engine != "none",
+        url=site.url,
         excludes=None if site.excludes is None else tuple(site.excludes),
     )

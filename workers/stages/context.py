@@ -38,6 +38,7 @@ class SiteSpec:
     wp_config_path: Path | None = None
     database: DatabaseSpec | None = None
     has_database: bool = True
+    url: str = ""
     excludes: tuple[str, ...] | None = None
 
 

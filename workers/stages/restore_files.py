@@ -8,6 +8,7 @@ from workers.engine.restore.files import parts_of, planned, prepare_files
 from workers.engine.restore.journal import SWITCHED
 from workers.engine.restore.plan import plan_files
 from workers.stages.context import StageContext, StageResult, megabytes
+from workers.stages.moving import point_copy
 from workers.stages.restoring import (
     DATABASE,
     FILES,
@@ -49,6 +50,7 @@ def run(context: StageContext) -> StageResult:
             excludes=excludes_of(context.site, target),
             reporter=context.reporter,
         )
+        point_copy(context, target, switches)
         journal.announce(switches)
         fetched = bundle.bytes_fetched
     outputs = {"directory": "", "fetched": fetched, "parts": len(parts)}

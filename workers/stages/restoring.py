@@ -158,10 +158,15 @@ def opened_bundle(context: StageContext) -> Iterator[BundleReader]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the parts of the bundle go. `database` is None if the site has none."""
+    """Where the parts of the bundle go. `database` is None if the site has none.
+
+    `config` is the site's wp-config.php as it is now, if it is there, and `prefix` what it says.
+    """
 
     roots: tuple[RestoreRoot, ...]
     database: DatabaseSpec | None
+    config: Path | None = None
+    prefix: str = ""
 
 
 def dump_pieces(bundle: BundleReader, tables: Collection[str] | None) -> Iterator[bytes]:
@@ -193,7 +198,9 @@ def target_of(context: StageContext, bundle: BundleReader) -> Target:
     roots = _roots_in_place(context, inspection)
     database = _database(context, inspection, bundle) if site.has_database else None
     if context.parameters.get("target") != "copy":
-        return Target(tuple(roots), database)
+        config = inspection.config if inspection else None
+        prefix = (config.table_prefix if config else None) or ""
+        return Target(tuple(roots), database, config.path if config else None, prefix)
     return _copy(context, database)
 
 
