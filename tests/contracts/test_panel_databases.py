@@ -203,6 +203,79 @@ def test_each_run_starts_once_when_many_coordinators_see_it(cluster: Cluster) ->
     assert said.split() == ["schedule", "True"]
 
 
+# Ten daily backups with objects, of which seven are kept; answers come from this process.
+PRUNED = """
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from celery import current_app
+from django.db.models.functions import Now
+import workers.tasks
+from backups.actions import housekeeping
+from backups.actions.inventory import audit_storage
+from backups.models import AuditEntry, Backup, Errand, Site, Worker
+current_app.conf.update(task_always_eager=True, task_store_eager_result=True)
+site = Site.objects.get(pk={site})
+Worker.objects.get_or_create(name="w", defaults=dict(node=site.node, hostname="h", process_id=1,
+                             started_at=Now(), last_seen_at=Now()))
+Worker.objects.update(last_seen_at=Now())
+for number in range(10):
+    key = f"{{site.node.uuid}}/{{site.uuid}}/{{number}}.tar.zst"
+    path = Path(site.storage.config["path"], key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"bundle")
+    made = datetime.now(UTC) - timedelta(days=number, hours=1)
+    Backup.objects.create(site=site, storage=site.storage, status="SUCCESS", object_key=key,
+                          size_bytes=6, sha256=str(number), created_at=made)
+Path(site.storage.config["path"], site.backups.first().object_key).write_bytes(b"cut")
+for _ in range(2):
+    Site.objects.filter(pk=site.pk).update(retention_due_at=Now())
+    Errand.objects.update(not_before=None)
+    housekeeping.keep_house()
+    housekeeping.take_answers()
+errand = Errand.objects.get(key=f"prune:{site}")
+entries = AuditEntry.objects.filter(action="backup.prune", site_id=site.pk)
+site.refresh_from_db()
+print(site.backups.count(), site.backup_count, entries.count(), errand.done_count, errand.failures)
+print([(one.kind, one.size) for one in audit_storage(site.storage) if str(site.uuid) in one.key])
+print(site.backups.filter(checked_at=None).count(), site.backups.first().check_problem)
+"""
+BACKUP = """
+from django.db.models.functions import Now
+from backups.models import Backup, Site
+site = Site.objects.get(pk={site})
+print(Backup.objects.create(site=site, storage=site.storage, status="SUCCESS", object_key="k",
+                            size_bytes=1, created_at=Now()).pk)
+"""
+CLAIMED = """
+from backups.models import Backup
+backup = Backup.objects.get(pk={backup})
+print(backup.pinned_at is not None, backup.removing_since is not None)
+"""
+
+
+def test_old_backups_go_and_what_is_stored_is_looked_at(cluster: Cluster) -> None:
+    site, _ = make_rows(cluster, with_job=False)
+    said = cluster.manage("shell", "--verbosity", "0", "-c", PRUNED.format(site=site)).stdout
+    # The newest one is cut short: it stays and counts as no copy. First that held all back.
+    assert said.splitlines() == [
+        "8 8 2 2 0",
+        "[('differs', 6)]",
+        "0 The object has 3 bytes instead of 6.",
+    ]
+
+
+def test_a_backup_is_either_pinned_or_removed_when_both_are_wanted_at_once(
+    cluster: Cluster,
+) -> None:
+    site, _ = make_rows(cluster, with_job=False)
+    backup = cluster.manage("shell", "--verbosity", "0", "-c", BACKUP.format(site=site)).stdout
+    said = race(cluster, ["pin", "remove"] * (RACERS // 2), backup.strip())
+    code = CLAIMED.format(backup=backup.strip())
+    ended = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout.split()
+    assert sorted(ended) == ["False", "True"]
+    assert said == [ended[0], ended[1]] * (RACERS // 2)
+
+
 PEOPLE = """
 from backups.models import Job
 from panel.accounts.models import User
