@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from backups import queries
 from backups.actions.deadlocks import again_after_deadlock
-from backups.actions.jobs import start_backup
+from backups.actions.jobs import SCHEDULE, start_backup
 from backups.actions.replanning import longest_gap_kept, next_run_columns
 from backups.errors import (
     BackupAlreadyRunningError,
@@ -30,7 +30,6 @@ from backups.states import JobKind, JobState
 
 logger = logging.getLogger(__name__)
 
-TRIGGER = "schedule"
 # Of one round of the coordinator: it has other things to do, and its leadership to renew.
 SITES_AT_ONCE = 50
 # What passes by itself: such a run waits, and is tried again after a while. Anything else needs a
@@ -124,7 +123,7 @@ def _start_if_due(site: Any) -> bool:  # noqa: ANN401
         if not _claim(site, following):
             return False
         try:
-            job = start_backup(site=site, trigger=TRIGGER)
+            job = start_backup(site=site, trigger=SCHEDULE)
         except DomainError as refusal:
             _note_refusal(site, following, refusal)
             return False
