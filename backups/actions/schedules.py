@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -179,10 +179,20 @@ def _following_run(site: Any) -> Run | None:  # noqa: ANN401
     """Return the run after this one; None if the row holds a schedule that cannot be read."""
     try:
         plan = queries.plan_of(site)
-        return plan.next_run(after=site.now, past=site.next_named_at or site.next_run_at)
+        return plan.next_run(after=site.now, past=_named(site))
     except ValueError as error:
         logger.error("the schedule of %s cannot be used: %s Set it anew.", site.name, error)
         return None
+
+
+def _named(site: Site) -> datetime | None:
+    """Return the moment that the schedule named for the run that is due.
+
+    A row of before that was kept had no spread. None where somebody moved the run by hand.
+    """
+    if site.next_named_at is None or site.next_run_at is None:
+        return site.next_run_at
+    return site.next_named_at if site.next_named_at <= site.next_run_at else None
 
 
 def _read(field: str, read: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401
