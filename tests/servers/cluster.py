@@ -22,6 +22,7 @@ import pytest
 from tests.servers import Daemon, accepts, free_port, wait_until
 from tests.servers.redis import RedisServer
 from tests.servers.secrets_search import in_command_lines, in_files, in_sqlite, secrets_of
+from tests.servers.warm import Warm
 
 ROOT = Path(__file__).resolve().parents[2]
 SET_UP = """
@@ -56,6 +57,7 @@ class Cluster:
     port: int = field(default_factory=free_port)
     token: str = ""
     daemons: dict[str, Daemon] = field(default_factory=dict)
+    warm: Warm | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -80,17 +82,30 @@ class Cluster:
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **self.environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD},
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        if self.warm is not None:
+            done = self.warm.manage(*arguments)
+        else:
+            done = subprocess.run(
+                [sys.executable, "manage.py", *arguments],
+                cwd=ROOT,
+                env={**os.environ, **self.environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD},
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
+
+    @contextmanager
+    def warmed_up(self) -> Iterator[Cluster]:
+        """Fork management commands, as many as there are, from a process that has all loaded."""
+        self.warm = Warm(self.directory, self.environment)
+        try:
+            yield self
+        finally:
+            self.warm.close()
+            self.warm = None
 
     def start(
         self,
