@@ -37,8 +37,8 @@ def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -
         "HOLDFAST_NODE_BROKER_URL": "redis://redis.example.com/0",
     }
     cluster = Cluster(directory, panel_database_url, "redis://127.0.0.1:9/0", nodes_reach)
-    cluster.manage("migrate", "--verbosity", "0")
     with cluster.warmed_up():
+        cluster.manage("migrate", "--verbosity", "0")
         yield cluster
 
 

@@ -37,6 +37,8 @@ call_command("node", "add", "web-01", "--root", {root!r})
 _migrated: list[bytes] = []
 EMAIL, PASSWORD = "admin@example.com", "correct-horse-battery-staple"
 
+FOR_COMMANDS = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD}
+
 
 @dataclass
 class Answer:
@@ -92,7 +94,7 @@ class Cluster:
             done = subprocess.run(
                 [sys.executable, "manage.py", *arguments],
                 cwd=ROOT,
-                env={**os.environ, **self.environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD},
+                env={**os.environ, **self.environment, **FOR_COMMANDS},
                 capture_output=True,
                 text=True,
                 timeout=240,
@@ -104,7 +106,7 @@ class Cluster:
     @contextmanager
     def warmed_up(self) -> Iterator[Cluster]:
         """Fork management commands, as many as there are, from a process that has all loaded."""
-        self.warm = Warm(self.directory, self.environment)
+        self.warm = Warm(self.directory, {**self.environment, **FOR_COMMANDS})
         try:
             yield self
         finally:
@@ -274,12 +276,13 @@ def running_cluster(
     """
     cluster = Cluster(directory, database_url, broker_url, settings or {})
     try:
-        cluster.set_up(sites or directory)
-        cluster.start_panel()
-        cluster.start_coordinator()
-        for number in range(workers):
-            cluster.start_worker(f"worker-{number}" if number else "worker")
-        yield cluster
+        with cluster.warmed_up():
+            cluster.set_up(sites or directory)
+            cluster.start_panel()
+            cluster.start_coordinator()
+            for number in range(workers):
+                cluster.start_worker(f"worker-{number}" if number else "worker")
+            yield cluster
         assert cluster.leaks() == []
     except BaseException as error:
         error.add_note(cluster.logs())
