@@ -1,4 +1,4 @@
-"""Run as a process of its own by test_panel_databases: many at once try to do the same thing.
+"""Run in processes of their own by test_panel_databases: many at once try to do the same thing.
 
 Prints one line with what this process won. They begin together, when a file appears.
 """
@@ -11,11 +11,14 @@ import sys
 import time
 from pathlib import Path
 
-import django
+
+def race() -> None:
+    """Do what the arguments of this process say."""
+    _, what, barrier, subject = sys.argv
+    main(what, Path(barrier), subject)
 
 
 def main(what: str, barrier: Path, job_or_site: str) -> None:
-    django.setup()
     from django.db import transaction
     from django.db.models.functions import Now
     from rest_framework.exceptions import AuthenticationFailed
@@ -196,7 +199,3 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
         "deactivate": deactivate,
     }
     print(todo[what](), flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.servers.cluster import ROOT, Cluster
+from tests.servers import wait_until
+from tests.servers.cluster import Cluster
 from tests.servers.secrets_search import SEARCH
 
 pytestmark = pytest.mark.slow
 
 RACERS = 6
+READY = "ready\n"
 NUMBERS = itertools.count(1)
 MAKE_ROWS = """
 from pathlib import Path
@@ -29,7 +29,7 @@ print(site.pk, job.pk if job else "")
 
 
 @pytest.fixture(scope="module")
-def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # Nobody listens on port 9: what is started here must only be recorded.
     directory = tmp_path_factory.mktemp("cluster")
     nodes_reach = {
@@ -37,8 +37,9 @@ def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -
         "HOLDFAST_NODE_BROKER_URL": "redis://redis.example.com/0",
     }
     cluster = Cluster(directory, panel_database_url, "redis://127.0.0.1:9/0", nodes_reach)
-    cluster.manage("migrate", "--verbosity", "0")
-    return cluster
+    with cluster.warmed_up():
+        cluster.manage("migrate", "--verbosity", "0")
+        yield cluster
 
 
 SECRETS_UNDER_OLD_KEY = """
@@ -57,7 +58,7 @@ def test_secrets_move_to_a_new_key_where_they_are(cluster: Cluster) -> None:
 
     def under(*keys: str) -> Cluster:
         settings = {**cluster.settings, "HOLDFAST_ENCRYPTION_KEYS": ",".join(keys)}
-        return dataclasses.replace(cluster, settings=settings)
+        return dataclasses.replace(cluster, settings=settings, warm=None)
 
     under(old).manage("shell", "--verbosity", "0", "-c", SECRETS_UNDER_OLD_KEY)
     assert under(new, old).manage("rotate_secrets", "--check", check=False).returncode == 1
@@ -79,23 +80,16 @@ def race(cluster: Cluster, what: str | list[str], subject: str) -> list[str]:
     """Let several processes do one thing, or one each, at the same moment; return their answers."""
     each = [what] * RACERS if isinstance(what, str) else what
     barrier = cluster.directory / f"go-{next(NUMBERS)}"
-    environment = {**os.environ, **cluster.environment, "DJANGO_SETTINGS_MODULE": "panel.settings"}
+    assert cluster.warm is not None
     racers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.contracts.race", one, str(barrier), subject],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for one in each
+        cluster.warm.begin("tests.contracts.race:race", one, str(barrier), subject) for one in each
     ]
     for racer in racers:
-        assert racer.stdout.readline() == "ready\n"
+        wait_until(lambda: racer.said() == READY, 60, "it is ready")  # noqa: B023
     barrier.touch()
-    said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
-    assert [racer.returncode for racer in racers] == [0] * len(each)
-    return said
+    ends = [racer.wait() for racer in racers]
+    assert ends == [0] * len(each), [racer.err.read_text() for racer in racers]
+    return [racer.said().removeprefix(READY).strip() for racer in racers]
 
 
 def test_migrations_are_complete_and_run_from_nothing(cluster: Cluster) -> None:
