@@ -208,5 +208,6 @@ def _backup_of(site: Site, stored: _Stored) -> Backup:
         is_suspect=account.get("is_suspect", False),
         encrypted_to=recipients if bundle.key.is_encrypted else [],
         facts=storable(account.get("facts", {})),
+        locked_until=bundle.locked_until,
         created_at=bundle.created_at,
     )

@@ -23,7 +23,7 @@ from backups.models import Node, Site
 # As `attempts.reserve_key` makes them.
 _KEY = re.compile(
     r"(?P<node>[0-9a-f-]{36})/(?P<site>[0-9a-f-]{36})"
-    r"/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)_(?P<stamp>\d{8}_\d{6})\.tar\.zst(?P<age>\.age)?"
+    r"/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,189})_(?P<stamp>\d{8}_\d{6})\.tar\.zst(?P<age>\.age)?"
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Most of the time goes into waiting for the storage's answers.
@@ -54,6 +54,7 @@ class FoundBundle:
     size: int
     sha256: str
     account: Mapping[str, Any] | None
+    locked_until: datetime | None = None
 
     @property
     def created_at(self) -> datetime:
@@ -71,12 +72,16 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Survey:
-    """What was found. `foreign` are objects that are no bundles, `known` those in the catalogue."""
+    """What was found. `foreign` are objects that are no bundles, `known` those in the catalogue.
+
+    `problem` says why the storage could not be looked through.
+    """
 
     bundles: list[FoundBundle] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     foreign: int = 0
     known: int = 0
+    problem: str = ""
 
 
 def parse_key(text: str) -> Key | None:
@@ -166,7 +171,8 @@ def _look_into(
         )
         if account is not None and (reason := _disagreement(key, account)):
             return LeftOut(key.text, reason)
-        return FoundBundle(key, kept.size, sha256 or _computed(source), account)
+        sha256 = sha256 or _computed(source)
+        return FoundBundle(key, kept.size, sha256, account, kept.locked_until)
     except registry.engine_error_class() as error:
         return error
 
@@ -189,7 +195,7 @@ def _computed(source: Any) -> str:  # noqa: ANN401
 def _disagreement(key: Key, account: Mapping[str, Any]) -> str:
     """Return in what a bundle is not what its key says, "" if it is."""
     if account["site_uuid"] != str(key.site):
-        return f"Its manifest says that it is of the site {account['site_uuid'][:100]}."
+        return f"Its manifest says that it is of the site {account['site_uuid'][:100]!r}."
     # The second in a key is that in which its job began, or a later one.
     if key.stamp < account["started_at"].replace(microsecond=0):
         return f"Its manifest says that its job began later, at {account['started_at']}."

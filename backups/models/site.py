@@ -29,6 +29,7 @@ RECORDED_FIELDS = (
     "db_host",
     "db_port",
     "excludes",
+    "time_zone",
 )
 
 

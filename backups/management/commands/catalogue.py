@@ -28,7 +28,7 @@ class Command(BaseCommand):
     help = (
         "When the panel's database is lost or too old: add the nodes, sites and backups that the "
         "bundles in the storages tell of. What is there already is never changed. "
-        "Exit code: 0 all bundles are in the catalogue, 1 some were left out."
+        "Exit code: 0 all bundles are in the catalogue, 1 some were left out or a storage was away."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -69,19 +69,16 @@ class Command(BaseCommand):
 
     def rebuild(self, options: dict[str, Any]) -> bool:
         """Do it, and return whether bundles were left out."""
-        try:
-            surveys = surveyed(wanted_storages(options), options)
-        except registry.engine_error_class() as error:
-            raise CommandError(sentence_of(error)) from error
-        except SecretUnreadableError as error:
-            raise CommandError(error.message) from error
+        surveys = surveyed(wanted_storages(options), options)
+        if all(seen.problem for _, seen in surveys):
+            raise CommandError(" ".join(seen.problem for _, seen in surveys))
         found = [(storage, seen.bundles) for storage, seen in surveys]
         rebuilt = catalogue.rebuild(found, dry_run=options["dry_run"])
         if options["json"]:
             self.stdout.write(json.dumps(as_json(surveys, rebuilt, options), indent=2))
         else:
             self.say(surveys, rebuilt, dry_run=options["dry_run"])
-        return any(seen.left_out for _, seen in surveys)
+        return any(seen.left_out or seen.problem for _, seen in surveys)
 
     def say(self, surveys: Surveys, rebuilt: Rebuilt, *, dry_run: bool) -> None:
         """Say it to a person."""
@@ -99,6 +96,9 @@ class Command(BaseCommand):
 
     def say_storage(self, storage: Storage, seen: Survey) -> None:
         """Say what was seen in one storage."""
+        if seen.problem:
+            self.stdout.write(f"{storage.name}: {seen.problem}")
+            return
         new = len(seen.bundles)
         self.stdout.write(
             f"{storage.name}: {new} new bundles, {seen.known} known, "
@@ -132,17 +132,24 @@ def wanted_storages(options: dict[str, Any]) -> list[Storage]:
 
 
 def surveyed(storages: list[Storage], options: dict[str, Any]) -> Surveys:
-    """Return what each storage holds; a bundle that two of them hold counts for the first."""
+    """Return what each storage holds; a bundle that two of them hold counts for the first.
+
+    One that is away, or a folder of another host, holds the others up no more than a bad bundle.
+    """
     known = catalogue.keys_known()
     surveys = []
     for storage in storages:
-        store = registry.open_store(storage.type, storage.full_config())
-        seen = survey(
-            store,
-            known=known,
-            identity_file=options["identity"],
-            compute_checksums=options["checksums"],
-        )
+        try:
+            seen = survey(
+                registry.open_store(storage.type, storage.full_config()),
+                known=known,
+                identity_file=options["identity"],
+                compute_checksums=options["checksums"],
+            )
+        except registry.engine_error_class() as error:
+            seen = Survey(problem=sentence_of(error))
+        except SecretUnreadableError as error:
+            seen = Survey(problem=error.message)
         known |= {bundle.key.text for bundle in seen.bundles}
         surveys.append((storage, seen))
     return surveys
@@ -155,6 +162,7 @@ def as_json(surveys: Surveys, rebuilt: Rebuilt, options: dict[str, Any]) -> dict
         "storages": [
             {
                 "name": storage.name,
+                "problem": seen.problem,
                 "new": len(seen.bundles),
                 "known": seen.known,
                 "without_manifest": [one.key.text for one in seen.bundles if one.account is None],

@@ -12,22 +12,25 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from backups.actions.found_bundles import parse_key, survey
 from backups.models import AuditEntry, Backup, BackupStatus, Job, Node, Site, Storage
 from backups.models.rules import MOST_COPIES
 from backups.queries import node_of_backup
 from backups.queries.retention import retention_plan
-from backups.registry import PIPELINES
+from backups.registry import PIPELINES, open_bundle, open_store
 from backups.states import JobKind
 from tests.servers.age import KeyPair, make_key
 from tests.servers.moto import S3Server
 from tests.workers.factories import dispatched_job, make_site
+from workers.engine.errors import EngineError
+from workers.engine.stores.base import StoredObject
 from workers.runner import run_stage
 from workers.stages import create_bundle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SAME_OF_SITE = ("uuid", "name", "url", "wp_path", "wp_config_path", "db_engine", "db_name",
-                "db_host", "db_port", "excludes", "newest_key_at", "backup_count",
+                "db_host", "db_port", "excludes", "time_zone", "newest_key_at", "backup_count",
                 "storage_used_bytes")  # fmt: skip
 SAME_OF_BACKUP = ("object_key", "size_bytes", "sha256", "status", "backup_type", "is_suspect",
                   "encrypted_to")  # fmt: skip
@@ -90,7 +93,8 @@ def file_of(backup: Backup, tmp_path: Path) -> Path:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     made = make_site(tmp_path)
-    changed = {"url": "https://example.com/blog", "excludes": ["*.log"], "db_name": "wordpress"}
+    changed = {"url": "https://example.com/blog", "excludes": ["*.log"], "db_name": "wordpress",
+               "time_zone": "Europe/Berlin"}  # fmt: skip
     Site.objects.filter(pk=made.pk).update(**changed)
     return Site.objects.select_related("node").get(pk=made.pk)
 
@@ -206,7 +210,7 @@ def test_bundles_that_cannot_be_right_are_left_out_and_named(site: Site, tmp_pat
     assert said["backups"] == [good.object_key]
     reasons = {one["key"]: one["reason"] for one in said["storages"][0]["left_out"]}
     assert set(reasons) == {damaged.object_key, wrong, past, cut.object_key}
-    assert f"is of the site {site.uuid}" in reasons[wrong]
+    assert f"is of the site '{site.uuid}'" in reasons[wrong]
     assert "began later" in reasons[past]
     assert Site.objects.get().storage_used_bytes == good.size_bytes
 
@@ -257,7 +261,7 @@ def test_encrypted_bundle_is_read_with_the_key(
 def test_encrypted_bundle_gets_a_row_without_facts_when_no_key_opens_it(
     encrypted: Backup, tmp_path: Path
 ) -> None:
-    site = encrypted.site
+    site, node = encrypted.site, encrypted.site.node
     lose_the_database()
     add_storage(tmp_path)
     said = rebuild("--identity", str(make_key(tmp_path / "other.txt").file))
@@ -268,7 +272,7 @@ def test_encrypted_bundle_gets_a_row_without_facts_when_no_key_opens_it(
     )  # fmt: skip
     assert f"_{row.created_at:%Y%m%d_%H%M%S}." in row.object_key
     assert (row.site.name, row.site.uuid, row.site.wp_path) == (site.name, site.uuid, "")
-    assert row.site.node.name == f"node-{str(site.node.uuid)[:8]}"
+    assert row.site.node.name == f"node-{str(node.uuid)[:8]}"
     assert any("set its path" in note for note in said["notes"])
 
 
@@ -297,6 +301,8 @@ def test_file_of_keys_that_others_may_read_is_refused(
     encrypted: Backup, key: KeyPair, tmp_path: Path
 ) -> None:
     key.file.chmod(0o644)
+    lose_the_database()
+    add_storage(tmp_path)
     with pytest.raises(CommandError, match="others"):
         rebuild("--identity", str(key.file))
 
@@ -320,6 +326,97 @@ def test_bundle_of_before_the_settings_were_recorded(
     row = Backup.objects.select_related("site__node").get()
     assert (row.facts, row.is_suspect) == (backup.facts, False)
     assert (row.site.wp_path, row.site.node.name) == ("", "web-01")
+
+
+def test_manifest_holds_no_credentials(site: Site, tmp_path: Path) -> None:
+    Site.objects.update(
+        url="https://somebody:hunter22@example.com/a@b", db_user="hunter22", db_password="hunter22"
+    )
+    backup = back_up(site)
+    store = open_store("local", {"path": str(tmp_path / "store")})
+    manifest = b"".join(open_bundle(store.open(backup.object_key), None, is_encrypted=False).manifest())
+    assert b"hunter22" not in manifest
+    assert b'"https://example.com/a@b"' in manifest
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("wp_path", "relative/path"),
+        ("wp_path", "/srv/../etc"),
+        ("url", "javascript:alert(1)"),
+        ("db_engine", "oracle"),
+        ("db_port", "many"),
+        ("excludes", {"a": "b"}),
+    ],
+)
+def test_settings_that_no_site_may_have_are_not_taken(
+    name: str, value: object, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = create_bundle.facts_of
+
+    def made_up(*arguments: Any) -> Any:
+        facts, warnings = new(*arguments)
+        facts["site"]["settings"][name] = value
+        return facts, warnings
+
+    monkeypatch.setattr(create_bundle, "facts_of", made_up)
+    back_up(site)
+    lose_the_database()
+    add_storage(tmp_path)
+    said = rebuild()
+    assert f"{site.name}: its {name} cannot be as its bundle says." in said["notes"]
+    assert getattr(Site.objects.get(), name) in ("", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notes.txt",
+        "{site}/{site}/example.com_20260102_030405.tar.gz",
+        "{site}/{site}/example.com_20261302_030405.tar.zst",
+        "{site}/{site}/../example.com_20260102_030405.tar.zst",
+        "{upper}/{site}/example.com_20260102_030405.tar.zst",
+        "{site}/{site}/-x_20260102_030405.tar.zst",
+        "{site}/{site}/example.com_20260102_030405.tar.zst.age.part",
+        "old/{site}/{site}/example.com_20260102_030405.tar.zst",
+        "{broken}/{site}/example.com_20260102_030405.tar.zst",
+    ],
+)
+def test_object_is_foreign_when_its_key_is_none_of_ours(text: str) -> None:
+    site = "5c3aab52-76f3-4d1b-9d9d-0b2c8f2f6a11"
+    key = text.format(site=site, upper=site.upper(), broken=site.replace("-", "a"))
+    assert parse_key(key) is None
+    good = parse_key(f"{site}/{site}/a_b_20260102_030405.tar.zst.age")
+    assert good is not None and (good.site_name, good.is_encrypted) == ("a_b", True)
+
+
+class Away:
+    """A storage that lists its objects and then does not answer any more."""
+
+    def __init__(self, answers: int) -> None:
+        self.answers = answers
+
+    def list(self) -> list[Any]:
+        site = "5c3aab52-76f3-4d1b-9d9d-0b2c8f2f6a11"
+        names = [f"{site}/{site}/a_20260102_0304{n:02}.tar.zst" for n in range(30)]
+        return [StoredObject(key=name, size=1, modified_at=datetime.now(UTC)) for name in names]
+
+    def stat(self, key: str) -> None:
+        if int(key[-10:-8]) >= self.answers:
+            raise EngineError("It is away", hint="Wait.")
+
+
+def test_survey_ends_when_the_storage_is_away_and_not_before() -> None:
+    def look(store: Away) -> Any:
+        return survey(store, known=(), identity_file=None, compute_checksums=False)
+
+    assert [one.reason for one in look(Away(26)).left_out][25:] == [
+        "It vanished while the storage was looked through.",
+        *["It is away. Wait."] * 4,
+    ]
+    with pytest.raises(EngineError, match="away"):
+        look(Away(25))
 
 
 def test_what_was_suspect_is_suspect_again(site: Site, tmp_path: Path) -> None:
@@ -426,7 +523,21 @@ def test_bundles_of_a_bucket_come_back(site: Site, tmp_path: Path, moto_s3: S3Se
 
 def test_empty_folder_may_be_another_host_s(db: None, tmp_path: Path) -> None:
     add_storage(tmp_path)
+    (tmp_path / "store").mkdir()
     assert "only on its own host" in said_by()
+
+
+def test_storage_that_is_away_holds_no_other_up(site: Site, tmp_path: Path) -> None:
+    back_up(site)
+    lose_the_database()
+    config = {"path": str(tmp_path / "elsewhere")}
+    Storage.objects.create(name="another host's", type="local", config=config)
+    add_storage(tmp_path)
+    said = rebuild(code=1)
+    assert "does not exist" in said["storages"][0]["problem"]
+    assert (said["storages"][1]["problem"], len(said["backups"])) == ("", 1)
+    with pytest.raises(CommandError, match="does not exist"):
+        rebuild("--storage", "another host's")
 
 
 def test_storage_must_be_named_rightly(db: None, tmp_path: Path) -> None:
