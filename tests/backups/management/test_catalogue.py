@@ -334,7 +334,9 @@ def test_manifest_holds_no_credentials(site: Site, tmp_path: Path) -> None:
     )
     backup = back_up(site)
     store = open_store("local", {"path": str(tmp_path / "store")})
-    manifest = b"".join(open_bundle(store.open(backup.object_key), None, is_encrypted=False).manifest())
+    manifest = b"".join(
+        open_bundle(store.open(backup.object_key), None, is_encrypted=False).manifest()
+    )
     assert b"hunter22" not in manifest
     assert b'"https://example.com/a@b"' in manifest
 
