@@ -275,7 +275,7 @@ def test_the_command_restores_and_says_how_to_take_it_back(site: Restorable) -> 
     files = site.files()
     site.deface()
     plan = site.cluster.manage("restore", str(site.id), "--dry-run").stdout
-    assert "1 files deleted" in plan
+    assert "1 file deleted" in plan
     assert "wp-content/shell.php" in plan
     assert "tables dropped: wp_intruder" in plan
     done = site.cluster.manage("restore", str(site.id)).stdout

@@ -115,7 +115,8 @@ def _say_plan(plan: dict[str, Any], console: Console) -> None:
     for name in ("created", "overwritten", "deleted", "kept", "unchanged") if files else ():
         group = files[name]
         size = f"{group['bytes'] / MEGABYTE:.1f} MB"
-        console.print(f"{group['count']} files {name} ({size})", highlight=False)
+        what = "file" if group["count"] == 1 else "files"
+        console.print(f"{group['count']} {what} {name} ({size})", highlight=False)
         if name != "unchanged":
             for path in group["names"][:NAMES_SHOWN]:
                 console.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)

@@ -158,10 +158,14 @@ function planOf({ files, database }) {
     ? element(
         "li",
         {},
-        `${database.tables.length} tables replaced, ${database.dropped.length} dropped (${bytes(database.dump_bytes)} of SQL)`,
+        `${counted(database.tables.length, "table")} replaced, ${database.dropped.length} dropped (${bytes(database.dump_bytes)} of SQL)`,
       )
     : null;
   return element("ul", { className: "plan" }, ...lists, tables);
+}
+
+function counted(number, what) {
+  return number === 1 ? `1 ${what}` : `${number} ${what}s`;
 }
 
 function groupOf(name, group) {
@@ -172,7 +176,7 @@ function groupOf(name, group) {
     element(
       "details",
       {},
-      element("summary", {}, `${group.count} files ${name} (${bytes(group.bytes)})`),
+      element("summary", {}, `${counted(group.count, "file")} ${name} (${bytes(group.bytes)})`),
       element("pre", {}, group.count > 20 ? `${names}\n…` : names),
     ),
   );
