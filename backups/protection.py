@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.db import models
 
-from backups.schedule import ScheduleFrequency
+from backups.schedule import LONGEST_GAPS, ScheduleFrequency
 
 
 class Protection(models.TextChoices):
@@ -17,13 +17,18 @@ class Protection(models.TextChoices):
     FAILING = "failing", "Failing"
 
 
-# How old the newest good backup may be: the longest time between two runs, and a day in which one
-# that was missed can be made up for. Where nothing is scheduled, nobody promised more than a month.
+# In which a run that was missed can be made up for.
+GRACE = timedelta(days=1)
+# Where nothing is scheduled, nobody promised more than a month.
+UNPROMISED = timedelta(days=31)
+
+# How old the newest good backup may be: the longest time between two runs, and the grace. A cron
+# expression, and whatever is put off by blackouts, has a longest time of its own, which is kept as
+# `Site.schedule_longest_gap` and goes before these; without it nothing is known of an expression.
 LONGEST_AGE: dict[str, timedelta] = {
-    ScheduleFrequency.DAILY: timedelta(days=2),
-    ScheduleFrequency.WEEKLY: timedelta(days=8),
-    ScheduleFrequency.MONTHLY: timedelta(days=32),
-    ScheduleFrequency.MANUAL: timedelta(days=31),
+    **{frequency: gap + GRACE for frequency, gap in LONGEST_GAPS.items()},
+    ScheduleFrequency.CRON: UNPROMISED,
+    ScheduleFrequency.MANUAL: UNPROMISED,
 }
 
 EXPLAINED: dict[str, str] = {

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from backups import queries
 from backups.actions.admission import give_out_soon
+from backups.actions.replanning import FIELDS_OF_NODE, replan
 from backups.errors import InUseError, NodeHeldError
 from backups.models import Node, Worker
 
@@ -63,13 +64,16 @@ def set_allowed_roots(*, node: Node, allowed_roots: Sequence[str]) -> Node:
 def change_node(*, node: Node, **changes: Any) -> Node:  # noqa: ANN401
     """Change a node's settings; raises Django's `ValidationError` for a value that cannot be.
 
-    Only what is named is written: workers write their readings to the same row.
+    Only what is named is written: workers write their readings to the same row. The next runs of
+    its sites follow its time zone, its blackouts and its window.
     """
     for name, value in changes.items():
         setattr(node, name, value)
     node.full_clean()
     if changes:
         node.save(update_fields=list(changes))
+    if changes.keys() & FIELDS_OF_NODE:
+        replan(node.sites.all())
     return node
 
 

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 
 from backups.actions.followups import close_tasks_of
 from backups.actions.jobs import give_up_kept_work
+from backups.actions.replanning import replan
 from backups.errors import InUseError, InvalidFieldError, SiteExistsError
 from backups.models import BackupStatus, Node, Site
 from backups.registry import FILE_ENGINES
@@ -76,6 +77,9 @@ def change_site(*, site: Site, **changes: Any) -> Site:  # noqa: ANN401
         locked.save()
         if changed & SOURCE_FIELDS:
             give_up_kept_work(locked)
+        if "node" in changed:
+            # Another node has other blackouts.
+            replan(Site.objects.filter(pk=locked.pk))
     return locked
 
 

@@ -24,11 +24,15 @@ from backups.admin.base import (
     adopt,
     changed_values,
 )
+from backups.admin.pausing import PausesSchedules
+from backups.admin.row_forms import NodeForm
 from backups.admin.shown import NOTHING, badge, list_link, row_link, size
 from backups.models import MAX_SLOTS, EnrolmentToken, Node, Worker
 from backups.queries import nodes_visible_to, nodes_with_standing
 from backups.roles import Role
 
+RETENTION = ("retention_copies", "retention_daily", "retention_weekly", "retention_monthly",
+             "retention_yearly")  # fmt: skip
 # They open other folders of the host, or the node to other people.
 FOR_SUPER_ADMINS = ("name", "allowed_roots", "admins")
 
@@ -53,9 +57,10 @@ class WorkerInline(ReadOnlyInline):
 
 
 @admin.register(Node)
-class NodeAdmin(DomainAdmin):
+class NodeAdmin(PausesSchedules, DomainAdmin):
     """See the module."""
 
+    form = NodeForm
     readers = changers = THOSE_WITH_NODES
     goes_along = "a node with sites or jobs stays"
     list_display = ("name", "label", "state_shown", "slots", "active", "queued", "disk_free",
@@ -73,19 +78,21 @@ class NodeAdmin(DomainAdmin):
     search_fields = ("name", "label", "hostname")
     readonly_fields = ("uuid", "hostname", "held_by", "last_seen_at", "cpu_percent",
                        "memory_percent", "disk_percent", "disk_free", "load_average",
-                       "lists", "created_at")  # fmt: skip
+                       "pause_shown", "lists", "created_at")  # fmt: skip
     fieldsets = (
         (None, {"fields": ("name", "label", "is_enabled", "allowed_roots", "storage_quota_gb")}),
         (
             "Work",
             {"fields": ("slots", "is_draining", "nice", "io_class", "upload_bytes_per_second")},
         ),
+        ("Retention of its sites", {"fields": RETENTION}),
+        ("Schedules", {"fields": ("time_zone", "blackouts", "schedule_window_minutes")}),
         ("People", {"fields": ("admins",)}),
         ("Record", {"fields": ("ip_address", *readonly_fields)}),
     )
     filter_horizontal = ("admins",)
     inlines = (WorkerInline,)
-    actions = ("scale", "drain", "resume")
+    actions = ("scale", "drain", "resume", "pause_schedules", "resume_schedules")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the visible nodes and how they stand."""

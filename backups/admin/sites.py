@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from backups.actions import jobs, sites
+from backups.actions import jobs, schedules, sites
 from backups.admin.asking import confirmation, is_confirmed
 from backups.admin.base import (
     EVERYBODY,
@@ -23,27 +23,25 @@ from backups.admin.base import (
     adopt,
     changed_values,
 )
+from backups.admin.pausing import PausesSchedules
+from backups.admin.row_forms import SiteForm
 from backups.admin.shown import badge, list_link, row_link, size
 from backups.admin.site_filters import NewestState, Safety
-from backups.errors import DomainError, InvalidFieldError
+from backups.errors import DomainError
 from backups.models import Site
 from backups.protection import Protection
 from backups.queries import (
     may_manage_site,
     nodes_visible_to,
+    schedule_of,
+    shown_moment,
     sites_visible_to,
     sites_with_protection,
     sites_with_usage,
     storages_visible_to,
 )
-from backups.registry import FILE_ENGINES
 from backups.roles import Role
 from backups.states import OUTSIDE, JobState
-
-if TYPE_CHECKING:
-    _ModelForm = forms.ModelForm[Site]
-else:
-    _ModelForm = forms.ModelForm
 
 RECORD = (
     "status",
@@ -51,52 +49,36 @@ RECORD = (
     "last_backup",
     "backup_count",
     "stored",
+    "next_runs",
+    "pause_shown",
     "lists",
     "uuid",
     "created_at",
 )
+SCHEDULE: Any = (
+    "Schedule",
+    {
+        "description": "Weekly: days from 0 (Monday) to 6 (Sunday). Monthly: days from 1 to 31. "
+        "Cron: five fields, in which 0 and 7 are Sunday.",
+        "fields": schedules.SCHEDULE_FIELDS,
+    },
+)
+RETENTION = ("retention_copies", "retention_daily", "retention_weekly", "retention_monthly",
+             "retention_yearly")  # fmt: skip
+OWN_FIELDS = sites.OWN_FIELDS | set(schedules.SCHEDULE_FIELDS) | set(RETENTION)
 # For those who may not change them: without the password, which a page that is only read would
 # show, without the people, and without links to what they may not open.
 LOOKED_AT = (
     (None, {"fields": ("name", "url", "node_name", "wp_path", "wp_config_path", "excludes")}),
+    SCHEDULE,
     ("Storage", {"fields": ("storage_name",)}),
+    ("Retention", {"fields": RETENTION}),
     ("Record", {"fields": RECORD}),
 )
 
 
-class SiteForm(_ModelForm):
-    """A site. Its password goes in and never comes out."""
-
-    url = forms.URLField(required=False, max_length=500, assume_scheme="https")
-    db_password = forms.CharField(
-        required=False,
-        strip=False,
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
-        help_text="Empty keeps the one that is stored.",
-    )
-
-    class Meta:
-        model = Site
-        fields = "__all__"
-
-    def clean(self) -> dict[str, Any]:
-        """Check the paths against the node's roots, beside their fields."""
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        node = cleaned.get("node")
-        is_file = cleaned.get("db_engine") in FILE_ENGINES
-        for field in ("wp_path", "wp_config_path", *(["db_name"] if is_file else [])):
-            path = cleaned.get(field)
-            if node is None or not path:
-                continue
-            try:
-                sites.require_below(path, node.allowed_roots, field=field, node=node)
-            except InvalidFieldError as error:
-                self.add_error(field, error.message)
-        return cleaned
-
-
 @admin.register(Site)
-class SiteAdmin(DomainAdmin):
+class SiteAdmin(PausesSchedules, DomainAdmin):
     """See the module."""
 
     changers = EVERYBODY
@@ -113,7 +95,7 @@ class SiteAdmin(DomainAdmin):
     search_fields = ("name", "url", "wp_path")
     readonly_fields = (*RECORD, "node_name", "storage_name", "password_is_set")
     filter_horizontal = ("admins",)
-    actions = ("back_up",)
+    actions = ("back_up", "pause_schedules", "resume_schedules")
     fieldsets = (
         (None, {"fields": ("name", "url", "node", "wp_path", "wp_config_path", "excludes")}),
         (
@@ -124,7 +106,9 @@ class SiteAdmin(DomainAdmin):
                            "db_password", "password_is_set"),
             },
         ),
+        SCHEDULE,
         ("Storage", {"fields": ("storage",)}),
+        ("Retention", {"fields": RETENTION}),
         ("People", {"fields": ("admins",)}),
         ("Record", {"fields": RECORD}),
     )  # fmt: skip
@@ -144,7 +128,7 @@ class SiteAdmin(DomainAdmin):
         """Return what nobody edits, or this user may not."""
         if not _manages(request, obj):
             columns = {field.name for field in (*Site._meta.fields, *Site._meta.many_to_many)}
-            return (*self.readonly_fields, *sorted(columns - sites.OWN_FIELDS))
+            return (*self.readonly_fields, *sorted(columns - OWN_FIELDS))
         user: Any = request.user
         return self.readonly_fields + (() if user.role == Role.SUPER_ADMIN else ("admins",))
 
@@ -195,6 +179,12 @@ class SiteAdmin(DomainAdmin):
     @admin.display(description="stored", ordering="storage_used_bytes")
     def stored(self, site: Site) -> str:
         return size(site.storage_used_bytes)
+
+    @admin.display(description="next runs")
+    def next_runs(self, site: Site) -> str:
+        found = schedule_of(site)
+        runs = ", ".join(map(shown_moment, found["next_runs"]))
+        return " ".join(filter(None, (found["not_running_because"], runs)))
 
     @admin.display(description="lists")
     def lists(self, site: Site) -> SafeString:
@@ -255,10 +245,15 @@ class SiteAdmin(DomainAdmin):
         values = changed_values(form)
         if not values.get("db_password"):
             values.pop("db_password", None)
+        names = (*schedules.SCHEDULE_FIELDS, "retention_copies")
+        planned = {name: values.pop(name) for name in names if name in values}
         if change:
             sites.change_site(site=obj, **values)
-            return
-        adopt(obj, sites.create_site(**{"node": obj.node, **values}))
+        else:
+            adopt(obj, sites.create_site(**{"node": obj.node, **values}))
+        if planned:
+            frequency = planned.pop("schedule_frequency", obj.schedule_frequency)
+            schedules.set_schedule(site=obj, frequency=frequency, **planned)
 
     def delete_model(self, request: HttpRequest, obj: Site) -> None:
         sites.delete_site(site=obj)

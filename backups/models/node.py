@@ -10,8 +10,13 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from backups.models.pausing import Pausable
+from backups.models.rules import RetentionRules
+from backups.schedule import validate_blackouts, validate_zone
+
 # Each slot is a process of its own; a number beyond this is a slip of the hand.
 MAX_SLOTS = 64
+MAX_WINDOW_MINUTES = 24 * 60
 
 
 def validate_roots(roots: object) -> None:
@@ -30,12 +35,13 @@ class InputOutputClass(models.TextChoices):
     IDLE = "idle", "Only what nobody else wants"
 
 
-class Node(models.Model):
+class Node(RetentionRules, Pausable):
     """A host with sites on it; its workers consume the queue `node.<uuid>`.
 
     `held_by` is the identity of the host that works as this node: its spool and its boot. Workers
     with another identity are refused while that one lives. `is_draining` lets running stages end
-    and nothing new begin; a node that is not enabled is out of the cluster.
+    and nothing new begin; a node that is not enabled is out of the cluster. While it is paused, or
+    in a blackout, no backup starts by itself; whoever starts one by hand gets it.
     """
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -70,6 +76,26 @@ class Node(models.Model):
         default=list, blank=True, validators=[validate_roots], help_text="Sites lie below these."
     )
     storage_quota_gb = models.FloatField(null=True, blank=True, help_text="GiB")
+    time_zone = models.CharField(
+        max_length=64,
+        default="UTC",
+        validators=[validate_zone],
+        help_text="On whose clocks the blackouts are read, as Europe/Berlin.",
+    )
+    blackouts = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_blackouts],
+        help_text="When no backup starts by itself, as "
+        '[{"days": [0, 1, 2, 3, 4], "start": "08:00", "end": "18:00"}]; 0 is Monday.',
+    )
+    schedule_window_minutes = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_WINDOW_MINUTES)],
+        help_text="Over how many minutes sites with the same time are spread; empty takes the "
+        "installation's.",
+    )
     admins = models.ManyToManyField(
         settings.AUTH_USER_MODEL, blank=True, related_name="assigned_nodes"
     )

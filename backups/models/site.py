@@ -7,14 +7,16 @@ from pathlib import PurePosixPath
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 
 from backups.fields import EncryptedJSONField
-from backups.models.node import Node
+from backups.models.node import MAX_WINDOW_MINUTES, Node
+from backups.models.pausing import Pausable
+from backups.models.rules import RetentionRules
 from backups.models.storage import Storage
 from backups.registry import database_engine_choices
-from backups.schedule import ScheduleFrequency
+from backups.schedule import ScheduleFrequency, validate_zone
 
 
 def validate_absolute_path(path: str) -> None:
@@ -30,7 +32,7 @@ def validate_patterns(patterns: object) -> None:
         raise ValidationError('Excludes are a list of patterns, as ["wp-content/cache/"].')
 
 
-class Site(models.Model):
+class Site(RetentionRules, Pausable):
     """A directory tree and a database on one node.
 
     An empty `db_engine` means: read wp-config.php on the node at each backup.
@@ -75,10 +77,31 @@ class Site(models.Model):
     )
     schedule_time = models.CharField(max_length=5, default="02:00")
     schedule_days = models.CharField(max_length=100, blank=True)
-    retention_copies = models.PositiveSmallIntegerField(
-        default=7, validators=[MinValueValidator(1)]
+    # When it is next looked at what of its backups is to go; empty is now.
+    retention_due_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
+    schedule_cron = models.CharField(max_length=100, blank=True)
+    time_zone = models.CharField(
+        max_length=64,
+        default="UTC",
+        validators=[validate_zone],
+        help_text="On whose clocks the schedule is read, as Europe/Berlin.",
     )
+    schedule_window_minutes = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_WINDOW_MINUTES)],
+        help_text="Within how many minutes of its time it starts; empty takes the node's.",
+    )
+    # When the next backup starts by itself, spread and blackouts counted in. It stays where it is
+    # while it cannot start: it is made up for once.
     next_run_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
+    # The moment that the schedule names for that run: none is named twice.
+    next_named_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # A run that was refused for a while is tried again then; why, and what was left out, is noted.
+    schedule_retry_at = models.DateTimeField(null=True, blank=True, editable=False)
+    schedule_note = models.CharField(max_length=500, blank=True, editable=False)
+    # Of a cron expression: the longest time between two runs, by which its backups are judged.
+    schedule_longest_gap = models.DurationField(null=True, blank=True, editable=False)
     # Second of the newest object key; keys of one site never repeat (`actions.bundles`).
     newest_key_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Of the good backups: facts of other rows, kept here by `actions.usage`, since a list cannot
@@ -86,6 +109,9 @@ class Site(models.Model):
     backup_count = models.PositiveIntegerField(default=0, editable=False)
     last_backup = models.DateTimeField(null=True, blank=True, editable=False)
     storage_used_bytes = models.BigIntegerField(default=0, editable=False)
+    # Of its newest proof that passed; see `Proof`.
+    proven_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    proven_seconds = models.FloatField(null=True, blank=True, editable=False)
     admins = models.ManyToManyField(
         settings.AUTH_USER_MODEL, blank=True, related_name="assigned_sites"
     )
@@ -101,6 +127,8 @@ class Site(models.Model):
             models.Index(fields=["last_backup"]),
             models.Index(fields=["backup_count"]),
             models.Index(fields=["storage_used_bytes"]),
+            # What comes next on a node.
+            models.Index(fields=["node", "next_run_at"]),
         ]
 
     def __str__(self) -> str:

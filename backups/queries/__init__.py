@@ -3,13 +3,26 @@
 from backups.queries.audit import AuditedObject, audited_object, audited_objects
 from backups.queries.followups import overdue, task_stats, tasks_with_state
 from backups.queries.pages import page_of
+from backups.queries.plans import schedule_of
+from backups.queries.proofs import backups_to_prove
 from backups.queries.protection import (
     protection_counts,
     sites_with_protection,
     standing_failures,
 )
 from backups.queries.quotas import node_quota, site_quota
-from backups.queries.schedules import sites_due
+from backups.queries.schedules import (
+    IS_DUE,
+    is_paused,
+    pause_words,
+    plan_of,
+    shown_moment,
+    sites_due,
+    upcoming_runs,
+    why_closed,
+    why_waiting,
+    window_of,
+)
 from backups.queries.standing import (
     live_workers,
     log_of,
@@ -55,15 +68,18 @@ from backups.queries.work import (
 )
 
 __all__ = [
+    "IS_DUE",
     "AuditedObject",
     "RunningAttempt",
     "audit_entries_visible_to",
     "audited_object",
     "audited_objects",
     "backup_status",
+    "backups_to_prove",
     "backups_visible_to",
     "events_visible_to",
     "follow_up_tasks_visible_to",
+    "is_paused",
     "job_status",
     "jobs_visible_to",
     "keys_in_use",
@@ -85,9 +101,13 @@ __all__ = [
     "overdue",
     "owners_of",
     "page_of",
+    "pause_words",
+    "plan_of",
     "protection_counts",
     "responsible_for",
     "running_attempts",
+    "schedule_of",
+    "shown_moment",
     "site_quota",
     "sites_due",
     "sites_visible_to",
@@ -101,7 +121,11 @@ __all__ = [
     "task_owners_visible_to",
     "task_stats",
     "tasks_with_state",
+    "upcoming_runs",
     "usage_by_storage",
     "users_visible_to",
+    "why_closed",
+    "why_waiting",
+    "window_of",
     "worker_silence",
 ]

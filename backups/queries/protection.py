@@ -8,6 +8,7 @@ from django.db.models import (
     Case,
     Count,
     Exists,
+    F,
     IntegerField,
     OuterRef,
     Q,
@@ -19,7 +20,7 @@ from django.db.models import (
 from django.db.models.functions import Now
 
 from backups.models import Job
-from backups.protection import LONGEST_AGE, Protection
+from backups.protection import GRACE, LONGEST_AGE, Protection
 from backups.queries.standing import backup_jobs
 from backups.states import JobState
 
@@ -42,9 +43,14 @@ def sites_with_protection(sites: QuerySet[Any]) -> QuerySet[Any]:
         default=Value(0),
         output_field=IntegerField(),
     )
-    recent = Q()
+    oldest = Now() - F("schedule_longest_gap") - GRACE
+    recent = Q(schedule_longest_gap__isnull=False, last_backup__gte=oldest)
     for frequency, age in LONGEST_AGE.items():
-        recent |= Q(schedule_frequency=frequency, last_backup__gte=Now() - age)
+        recent |= Q(
+            schedule_longest_gap__isnull=True,
+            schedule_frequency=frequency,
+            last_backup__gte=Now() - age,
+        )
     shown: QuerySet[Any] = sites.alias(
         failure_stands=Subquery(newest.values(stands=stands)[:1])
     ).annotate(

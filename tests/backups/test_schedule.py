@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.schedule import ScheduleFrequency, next_run, read_days, read_time
+from backups.schedule import LONGEST_GAPS, ScheduleFrequency, next_run, read_days, read_time
 
 MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC))
 TIMES = st.builds(time, st.integers(0, 23), st.integers(0, 59))
@@ -150,4 +150,5 @@ def test_last_day_stands_for_the_31st_when_the_month_is_shorter(after: str, expe
 
 
 def test_every_frequency_is_covered() -> None:
-    assert set(LONGEST) | {"manual"} == set(ScheduleFrequency.values)
+    assert set(LONGEST) | {"manual", "cron"} == set(ScheduleFrequency.values)
+    assert {name: gap.days for name, gap in LONGEST_GAPS.items()} == LONGEST

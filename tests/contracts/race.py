@@ -101,6 +101,13 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
         """Start what was seen to be due before the start."""
         return schedules._start_if_due(due_site)
 
+    def start_all() -> int:
+        """Start what is due, round by round, until there is nothing left."""
+        started = 0
+        while sites_due().exists():
+            started += schedules.start_due_backups()
+        return started
+
     def renew() -> bool:
         try:
             tokens.renew(job_or_site)
@@ -156,6 +163,7 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
         "store": store,
         "fail": fail,
         "schedule": schedule,
+        "start_all": start_all,
         "renew": renew,
         "open_stream": open_stream,
         "deactivate": deactivate,

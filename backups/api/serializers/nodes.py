@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from backups.actions import nodes
 from backups.api.serializers.strict import StrictModelSerializer, StrictSerializer
 from backups.models import MAX_SLOTS, Node
+from backups.queries import is_paused
 
 
 class NodeSerializer(serializers.ModelSerializer[Node]):
@@ -18,6 +20,7 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
     """
 
     status = serializers.SerializerMethodField()
+    is_paused = serializers.SerializerMethodField()
     workers = serializers.IntegerField(source="worker_count", read_only=True)
     concurrency = serializers.IntegerField(source="slots", read_only=True)
     active_jobs = serializers.IntegerField(read_only=True)
@@ -43,6 +46,11 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
             "nice",
             "io_class",
             "upload_bytes_per_second",
+            "time_zone",
+            "blackouts",
+            "schedule_window_minutes",
+            "is_paused",
+            "paused_until",
             "active_jobs",
             "queued_jobs",
             "cpu_percent",
@@ -51,8 +59,17 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
             "disk_free_bytes",
             "load_average",
             "last_seen",
+            "retention_copies",
+            "retention_daily",
+            "retention_weekly",
+            "retention_monthly",
+            "retention_yearly",
         ]
         read_only_fields = fields
+
+    def get_is_paused(self, node: Node) -> bool:
+        """Return whether its schedule rests now."""
+        return is_paused(node, timezone.now())
 
     def get_status(self, node: Any) -> str:  # noqa: ANN401
         """Return whether somebody works on it."""
@@ -85,6 +102,14 @@ class NodeChanges(StrictModelSerializer[Node]):
             "nice",
             "io_class",
             "upload_bytes_per_second",
+            "retention_copies",
+            "retention_daily",
+            "retention_weekly",
+            "retention_monthly",
+            "retention_yearly",
+            "time_zone",
+            "blackouts",
+            "schedule_window_minutes",
         ]
 
     def update(self, instance: Node, validated_data: dict[str, Any]) -> Node:

@@ -1,4 +1,4 @@
-"""A site's schedule and quota on the wire."""
+"""A site's quota on the wire."""
 
 from __future__ import annotations
 
@@ -7,31 +7,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from backups.api.serializers.strict import StrictSerializer
-from backups.schedule import ScheduleFrequency
-
 # A slip of the hand beyond it: ten petabytes.
 MAX_QUOTA_GB = 10_000_000
 NO_QUOTA = "none"
-
-
-class ScheduleSerializer(StrictSerializer):
-    """When a site is backed up by itself. What is left out stays as it is."""
-
-    schedule_frequency = serializers.ChoiceField(choices=ScheduleFrequency.choices)
-    schedule_time = serializers.CharField(
-        required=False, max_length=20, help_text="HH:MM of the 24-hour clock, in UTC."
-    )
-    schedule_days = serializers.CharField(
-        required=False,
-        allow_blank=True,
-        max_length=500,
-        help_text="As 0,2,4. Weekly: 0 (Monday) to 6 (Sunday). Monthly: 1 to 31; a day that a "
-        "month lacks is its last one. Manual and daily have none: it is stored empty.",
-    )
-    retention_copies = serializers.IntegerField(
-        required=False, min_value=1, max_value=10_000, help_text="How many backups are to be kept."
-    )
 
 
 class QuotaQuery(serializers.Serializer[Any]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from backups.actions import sites
@@ -11,7 +12,8 @@ from backups.api.access import VisibleKeyField
 from backups.api.serializers.common import LARGEST_KEY, gibibytes
 from backups.api.serializers.strict import StrictModelSerializer, StrictSerializer
 from backups.models import Site
-from backups.queries import nodes_visible_to, sites_with_usage, storages_visible_to
+from backups.queries import is_paused, nodes_visible_to, sites_with_usage, storages_visible_to
+from backups.queries.retention import effective_policy
 from backups.states import OUTSIDE, JobState
 
 
@@ -27,6 +29,7 @@ class SiteSerializer(StrictModelSerializer[Site]):
         help_text="Where bundles go; empty takes the default storage.",
     )
     status = serializers.SerializerMethodField()
+    is_paused = serializers.SerializerMethodField()
     last_backup = serializers.DateTimeField(read_only=True, allow_null=True)
     backup_count = serializers.IntegerField(read_only=True)
     storage_used_bytes = serializers.IntegerField(read_only=True)
@@ -40,6 +43,7 @@ class SiteSerializer(StrictModelSerializer[Site]):
         style={"input_type": "password"},
     )
     db_password_set = serializers.BooleanField(read_only=True)
+    retention_copies = serializers.SerializerMethodField()
     excludes = serializers.JSONField(
         required=False,
         allow_null=True,
@@ -67,8 +71,13 @@ class SiteSerializer(StrictModelSerializer[Site]):
             "schedule_frequency",
             "schedule_time",
             "schedule_days",
+            "schedule_cron",
+            "time_zone",
+            "schedule_window_minutes",
             "retention_copies",
             "next_run_at",
+            "is_paused",
+            "paused_until",
             "db_engine",
             "db_name",
             "db_host",
@@ -84,8 +93,15 @@ class SiteSerializer(StrictModelSerializer[Site]):
             "schedule_frequency",
             "schedule_time",
             "schedule_days",
+            "schedule_cron",
+            "time_zone",
+            "schedule_window_minutes",
             "retention_copies",
         ]
+
+    def get_is_paused(self, site: Site) -> bool:
+        """Return whether its schedule rests now."""
+        return is_paused(site, timezone.now())
 
     def get_status(self, site: Any) -> str:  # noqa: ANN401
         """Return the newest job's state in the contract's words."""
@@ -94,6 +110,11 @@ class SiteSerializer(StrictModelSerializer[Site]):
     def get_storage_used_gb(self, site: Any) -> float:  # noqa: ANN401
         """Return the size of the good backups."""
         return gibibytes(site.storage_used_bytes)
+
+    def get_retention_copies(self, site: Site) -> int:
+        """Return how many of the newest backups are kept, whoever says so."""
+        policy, _ = effective_policy(site)
+        return policy.keep_last or 0
 
     def create(self, validated_data: dict[str, Any]) -> Site:
         """Add the site."""

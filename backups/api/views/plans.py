@@ -1,4 +1,4 @@
-"""A site's schedule and quota: what happens by itself, and how much of it is kept."""
+"""How much of a site is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from backups.actions import quotas, schedules
+from backups.actions import quotas
 from backups.api.access import person, require
 from backups.api.serializers.common import EmptyBody, ErrorBody, gibibytes
 from backups.api.serializers.plans import (
@@ -17,7 +17,6 @@ from backups.api.serializers.plans import (
     QuotaCheckBody,
     QuotaQuery,
     QuotaStatusBody,
-    ScheduleSerializer,
 )
 from backups.api.serializers.sites import SiteSerializer
 from backups.api.views.control import visible_site
@@ -28,23 +27,6 @@ from backups.queries import may_manage_site, node_quota, site_quota, sites_with_
 def _shown(request: Request, site: Site) -> Response:
     row = sites_with_usage(Site.objects.filter(pk=site.pk)).get()
     return Response(SiteSerializer(row, context={"request": request}).data)
-
-
-class SiteSchedule(GenericAPIView[Any]):
-    """When a site is backed up by itself; also for its own admins."""
-
-    serializer_class = ScheduleSerializer
-
-    @extend_schema(request=ScheduleSerializer, responses={200: SiteSerializer, 400: ErrorBody})
-    def put(self, request: Request, site_id: int) -> Response:
-        """Set the schedule; `next_run_at` of the answer is when it comes next."""
-        site = visible_site(request, site_id)
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        given = dict(serializer.validated_data)
-        frequency = given.pop("schedule_frequency")
-        schedules.set_schedule(site=site, frequency=frequency, **given)
-        return _shown(request, site)
 
 
 class SiteQuota(GenericAPIView[Any]):

@@ -25,7 +25,16 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.utils.module_loading import import_string
 
 from backups import dispatch
-from backups.actions import admission, audit, leadership, nodes, recovery, schedules
+from backups.actions import (
+    admission,
+    audit,
+    housekeeping,
+    leadership,
+    nodes,
+    proofs,
+    recovery,
+    schedules,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +96,8 @@ def go_round() -> None:
     recovered = _attempt(recovery.recover_lost_jobs)
     admitted = _attempt(admission.admit_jobs)
     _attempt(schedules.start_due_backups)
+    _attempt(proofs.start_due_proofs)
+    _attempt(housekeeping.keep_house)
     if recovered or admitted:
         logger.info("took back %d jobs, gave out %d", recovered, admitted)
 

@@ -22,7 +22,7 @@ def put(client: APIClient, site: Site, **body: Any) -> Any:
 def test_answer_is_the_site_with_its_next_run_when_set(api: APIClient, site: Site) -> None:
     answer = put(
         api, site, schedule_frequency="weekly", schedule_time="03:30", schedule_days="4, 0,2,0",
-        retention_copies=14,
+        retention_copies=14, schedule_window_minutes=0,
     )  # fmt: skip
     assert answer.status_code == 200, answer.content
     body = answer.json()
@@ -78,6 +78,27 @@ def test_days_are_stored_empty_when_the_schedule_has_none(api: APIClient, site: 
         ({"schedule_frequency": "weekly", "schedule_days": "7"}, "schedule_days", "7 is none"),
         ({"schedule_frequency": "monthly", "schedule_days": "0"}, "schedule_days", "1 to 31"),
         ({"schedule_frequency": "monthly", "schedule_days": [1]}, "schedule_days", "string"),
+        ({"schedule_frequency": "cron"}, "schedule_cron", "five fields"),
+        (
+            {"schedule_frequency": "cron", "schedule_cron": "0 2 * *"},
+            "schedule_cron",
+            "five fields",
+        ),
+        ({"schedule_frequency": "cron", "schedule_cron": "60 2 * * *"}, "schedule_cron", "minute"),
+        ({"schedule_frequency": "cron", "schedule_cron": "@daily"}, "schedule_cron", "five fields"),
+        ({"schedule_frequency": "cron", "schedule_cron": "0 0 31 2 *"}, "schedule_cron", "read"),
+        ({"schedule_frequency": "daily", "time_zone": "Berlin"}, "time_zone", "IANA"),
+        ({"schedule_frequency": "daily", "time_zone": ""}, "time_zone", "blank"),
+        (
+            {"schedule_frequency": "daily", "schedule_window_minutes": -1},
+            "schedule_window_minutes",
+            "0",
+        ),
+        (
+            {"schedule_frequency": "daily", "schedule_window_minutes": 1441},
+            "schedule_window_minutes",
+            "1440",
+        ),
         ({"schedule_frequency": "daily", "retention_copies": 0}, "retention_copies", "1"),
         ({"schedule_frequency": "daily", "retention_copies": 1 << 40}, "retention_copies", "10000"),
     ],
@@ -126,5 +147,5 @@ def test_site_itself_takes_no_schedule_and_no_quota(
     getattr(api, method)(f"/api/v1/sites/{site.pk}", body)
     site.refresh_from_db()
     assert (site.schedule_frequency, site.storage_quota_gb, site.retention_copies) == (
-        "manual", None, 7,
+        "manual", None, None,
     )  # fmt: skip

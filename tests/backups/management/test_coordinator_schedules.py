@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from backups.actions import jobs, schedules
-from backups.models import Backup, Job, Node, Site
+from backups.models import Backup, Job, Site, Storage
 from backups.queries import sites_due
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled_dispatch")]
@@ -23,7 +23,13 @@ COORDINATORS = 6
 def due(site: Site, late: timedelta = timedelta(minutes=1), **fields: object) -> datetime:
     """Let a daily run of the site be due since `late`; return when it is."""
     moment = datetime.now(UTC).replace(second=0, microsecond=0) - late
-    values = {"schedule_frequency": "daily", "schedule_time": f"{moment:%H:%M}", **fields}
+    values = {
+        "schedule_frequency": "daily",
+        "schedule_time": f"{moment:%H:%M}",
+        "schedule_window_minutes": 0,
+        "next_named_at": moment,
+        **fields,
+    }
     Site.objects.filter(pk=site.pk).update(next_run_at=moment, **values)
     return moment
 
@@ -60,24 +66,22 @@ def test_missed_runs_are_made_up_for_once_when_nobody_was_there(site: Site) -> N
     assert job.trigger == "schedule"
 
 
-def disable(site: Site, make_backup: Callable[..., Backup]) -> None:
-    Node.objects.filter(pk=site.node_id).update(is_enabled=False)
-
-
-def run_already(site: Site, make_backup: Callable[..., Backup]) -> None:
-    jobs.start_backup(site=site)
-
-
 def fill_quota(site: Site, make_backup: Callable[..., Backup]) -> None:
     make_backup(site)
     Site.objects.filter(pk=site.pk).update(storage_quota_gb=1e-9)
 
 
+def lose_storage(site: Site, make_backup: Callable[..., Backup]) -> None:
+    Site.objects.filter(pk=site.pk).update(storage=None)
+    # Another site's default storage would do.
+    Site.objects.exclude(pk=site.pk).update(storage=site.storage)
+    Storage.objects.update(is_default=False)
+
+
 @pytest.mark.parametrize(
-    ("hinder", "words"),
-    [(disable, "is disabled"), (run_already, "already running"), (fill_quota, "of its quota")],
+    ("hinder", "words"), [(fill_quota, "of its quota"), (lose_storage, "has no storage")]
 )
-def test_run_is_left_out_with_the_reason_when_it_is_refused(
+def test_run_is_left_out_with_the_reason_when_a_person_is_needed(
     hinder: Callable[..., None],
     words: str,
     site: Site,
@@ -94,6 +98,8 @@ def test_run_is_left_out_with_the_reason_when_it_is_refused(
     assert f"the scheduled backup of {site.name} is left out" in caplog.text
     assert words in caplog.text
     assert next_run_of(site) == moment + timedelta(days=1)
+    note = Site.objects.get(pk=site.pk).schedule_note
+    assert "was left out" in note and words in note
     assert Job.objects.filter(site=site).count() == before
     assert Job.objects.filter(site=other_site, trigger="schedule").count() == 1
 

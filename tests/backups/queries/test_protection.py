@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
+from backups.actions import nodes, schedules
 from backups.models import Job, Site
-from backups.protection import LONGEST_AGE
+from backups.protection import GRACE, LONGEST_AGE
 from backups.queries.protection import (
     protection_counts,
     sites_with_protection,
@@ -58,6 +59,35 @@ def test_site_is_protected_until_its_backup_is_older_than_the_schedule_promises(
     backed_up(site, longest - MARGIN, schedule_frequency=frequency)
     assert protection(site) == "protected"
     backed_up(site, longest + MARGIN)
+    assert protection(site) == "at_risk"
+
+
+@pytest.mark.parametrize(
+    ("cron", "longest"),
+    [("0 */6 * * *", timedelta(hours=6)), ("0 0 1 */3 *", timedelta(days=92)),
+     ("30 2 * * 1-5", timedelta(days=3))],
+)  # fmt: skip
+def test_site_with_a_cron_expression_is_protected_as_long_as_its_own_gap_says(
+    site: Site, cron: str, longest: timedelta
+) -> None:
+    schedules.set_schedule(site=site, frequency="cron", schedule_cron=cron)
+    backed_up(site, longest + GRACE - MARGIN)
+    assert protection(site) == "protected"
+    backed_up(site, longest + GRACE + MARGIN)
+    assert protection(site) == "at_risk"
+
+
+def test_blackouts_of_the_node_are_no_risk_of_its_sites(site: Site) -> None:
+    schedules.set_schedule(site=site, frequency="daily")
+    backed_up(site, timedelta(days=3))
+    assert protection(site) == "at_risk"
+    weekend = [{"days": [5, 6], "start": "00:00", "end": "00:00"}]
+    nodes.change_node(node=site.node, blackouts=weekend)
+    assert protection(site) == "protected"
+    backed_up(site, timedelta(days=4) + MARGIN)
+    assert protection(site) == "at_risk"
+    backed_up(site, timedelta(days=3))
+    nodes.change_node(node=site.node, blackouts=[])
     assert protection(site) == "at_risk"
 
 

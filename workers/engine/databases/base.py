@@ -146,10 +146,15 @@ class DatabaseSwitch(Switch, Protocol):
     """A dump that was loaded beside the live database. See `Switch`.
 
     `tables` maps what came to its number of rows, None for views and where it is not countable;
-    it is empty where the switch was made again from its record.
+    it is empty where the switch was made again from its record. `loaded` is the database that it
+    was loaded into, before `switch`; None where only rows were.
     """
 
     tables: Mapping[str, int | None]
+
+    @property
+    def loaded(self) -> DatabaseSpec | None:
+        """Where what was loaded can be looked at, and changed, until it is switched."""
 
 
 class Restorer(Protocol):
@@ -175,6 +180,9 @@ class Restorer(Protocol):
         Raises `EngineError`, after removing what was loaded: a statement failed, the text ended
         without its last line, a table of `tables` is not in it, or a right is missing.
         """
+
+    def make_database(self, *, check: Callable[[], None] = ...) -> None:
+        """Make the database if it is not there, empty: for a copy, or where it was lost."""
 
     def from_record(
         self, record: Mapping[str, Any], *, check: Callable[[], None] = ...

@@ -61,6 +61,12 @@ class MySQLRestorer:
             switch.open_ledger(client, came, is_whole=tables is None)
         return switch
 
+    def make_database(self, *, check: Callable[[], None] = unchecked) -> None:
+        """See `Restorer.make_database`."""
+        with connected(replace(self._spec, name="information_schema"), check) as client:
+            name = quote_name(self._spec.name)
+            client.execute(f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4")
+
     def from_record(
         self, record: Mapping[str, Any], *, check: Callable[[], None] = unchecked
     ) -> MySQLSwitch:

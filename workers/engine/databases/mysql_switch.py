@@ -107,6 +107,11 @@ class MySQLSwitch:
         self._places = places
         self._check = check
 
+    @property
+    def loaded(self) -> DatabaseSpec | None:
+        """See `DatabaseSwitch.loaded`."""
+        return replace(self._spec, name=self._places.new)
+
     def record(self) -> Mapping[str, Any]:
         """See `Switch.record`."""
         return {"engine": "mysql", **asdict(self._places)}

@@ -92,6 +92,12 @@ class PostgreSQLRestorer:
             places = Places(self._spec.name, new, old, by_name[self._spec.name], by_name[new])
         return PostgreSQLSwitch(self._spec, places, counts, check)
 
+    def make_database(self, *, check: Callable[[], None] = unchecked) -> None:
+        """See `Restorer.make_database`."""
+        server = Maintenance(self._spec, check)
+        if self._spec.name not in server.numbers().values():
+            server.ask(f"CREATE DATABASE {quote_name(self._spec.name)}")
+
     def from_record(
         self, record: Mapping[str, Any], *, check: Callable[[], None] = unchecked
     ) -> DatabaseSwitch:

@@ -47,6 +47,11 @@ class RowsSwitch:
         self._chosen = chosen
         self._check = check
 
+    @property
+    def loaded(self) -> DatabaseSpec | None:
+        """See `DatabaseSwitch.loaded`."""
+        return None
+
     def record(self) -> Mapping[str, Any]:
         """See `Switch.record`."""
         return {

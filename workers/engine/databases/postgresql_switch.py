@@ -97,8 +97,14 @@ class PostgreSQLSwitch:
         check: Callable[[], None] = unchecked,
     ) -> None:
         self.tables: Mapping[str, int | None] = tables or {}
+        self._spec = spec
         self._places = places
         self._server = Maintenance(spec, check)
+
+    @property
+    def loaded(self) -> DatabaseSpec | None:
+        """See `DatabaseSwitch.loaded`."""
+        return replace(self._spec, name=self._places.new)
 
     def record(self) -> Mapping[str, Any]:
         """See `Switch.record`."""

@@ -67,6 +67,9 @@ class SQLiteRestorer:
         chosen = sorted(tables)
         return SQLiteSwitch(places, chosen, {name: counts[name] for name in chosen}, check)
 
+    def make_database(self, *, check: Callable[[], None] = unchecked) -> None:
+        """See `Restorer.make_database`: a file is made when something is put into it."""
+
     def from_record(
         self, record: Mapping[str, Any], *, check: Callable[[], None] = unchecked
     ) -> SQLiteSwitch:

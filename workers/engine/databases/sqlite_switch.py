@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.engine.databases.base import unchecked
+from workers.engine.databases.base import DatabaseSpec, unchecked
 from workers.engine.databases.sqlite import BUSY_SECONDS, checked
 from workers.engine.databases.sqlite_load import sync
 from workers.engine.databases.sqlite_text import SQLiteText, quote_name
@@ -82,6 +82,11 @@ class SQLiteSwitch:
         self._places = places
         self._chosen = chosen
         self._check = check
+
+    @property
+    def loaded(self) -> DatabaseSpec | None:
+        """See `DatabaseSwitch.loaded`."""
+        return DatabaseSpec("sqlite", str(self._places.new))
 
     def record(self) -> Mapping[str, Any]:
         """See `Switch.record`."""
@@ -148,7 +153,7 @@ class SQLiteSwitch:
             _remove(path)
 
     def _remove_stale_journal(self) -> None:
-        """Remove the file of a journal that SQLite rolled back or emptied after a kill."""
+        """Remove what a killed exchange leaves: SQLite clears such a journal and keeps its file."""
         journal = Path(f"{self._places.live}-journal")
         if journal.exists() and self._places.live.exists():
             with self._opened(self._places.live) as live:

@@ -1,13 +1,16 @@
-"""When a site's next backup is due. Pure: times come in and go out, and all of them are UTC."""
+"""What a schedule names: times of a day, days, or a cron expression, on a zone's clocks."""
 
 from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Callable, Collection
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from django.db import models
+
+from backups.schedule.cron import walls_after
+from backups.schedule.zones import moment_of
 
 
 class ScheduleFrequency(models.TextChoices):
@@ -17,6 +20,7 @@ class ScheduleFrequency(models.TextChoices):
     DAILY = "daily", "Daily"
     WEEKLY = "weekly", "Weekly"
     MONTHLY = "monthly", "Monthly"
+    CRON = "cron", "Cron expression"
 
 
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -26,6 +30,12 @@ _ONE_DAY = timedelta(days=1)
 _RANGES: dict[str, tuple[range, str]] = {
     ScheduleFrequency.WEEKLY: (range(7), "0 (Monday) to 6 (Sunday)"),
     ScheduleFrequency.MONTHLY: (range(1, 32), "1 to 31"),
+}
+# Between two runs at most; a cron expression has its own.
+LONGEST_GAPS: dict[str, timedelta] = {
+    ScheduleFrequency.DAILY: timedelta(days=1),
+    ScheduleFrequency.WEEKLY: timedelta(days=7),
+    ScheduleFrequency.MONTHLY: timedelta(days=31),
 }
 
 
@@ -40,7 +50,7 @@ def read_time(text: str) -> time:
 def read_days(frequency: str, text: str) -> tuple[int, ...]:
     """Return the days that `0,2,4` names, in order and each once; raises `ValueError`.
 
-    Manual and daily schedules have none, whatever the text says.
+    Other schedules have none, whatever the text says.
     """
     if frequency not in _RANGES:
         return ()
@@ -54,19 +64,36 @@ def read_days(frequency: str, text: str) -> tuple[int, ...]:
 
 
 def next_run(
-    frequency: str, at: time, days: Collection[int], *, after: datetime
+    frequency: str,
+    at: time,
+    days: Collection[int],
+    *,
+    after: datetime,
+    zone: tzinfo = UTC,
+    cron: str = "",
 ) -> datetime | None:
     """Return the first moment after `after` that the schedule names; None for a manual one.
 
-    A day that a month lacks means that month's last day, so that no month is left out.
+    A day that a month lacks means that month's last day, so that no month is left out. A time that
+    the zone's clocks leap over is the moment of the leap; one that they show twice is the first.
     """
-    falls_on = _FALLS_ON.get(frequency)
-    if falls_on is None:
+    if frequency == ScheduleFrequency.MANUAL:
         return None
-    day = after.astimezone(UTC).date()
-    while not falls_on(day, days) or datetime.combine(day, at, UTC) <= after:
+    wall = after.astimezone(zone).replace(tzinfo=None)
+    is_cron = frequency == ScheduleFrequency.CRON
+    # On the clock alone: what it shows may be long past when clocks went back meanwhile.
+    walls = walls_after(cron, wall) if is_cron else _walls(frequency, at, days, wall.date())
+    moments = (moment_of(shown, zone) for shown in walls)
+    return next((moment for moment in moments if moment > after), None)
+
+
+def _walls(frequency: str, at: time, days: Collection[int], day: date) -> Iterator[datetime]:
+    """Return the times from this day on that the schedule names, as clocks show them."""
+    falls_on = _FALLS_ON[frequency]
+    while True:
+        if falls_on(day, days):
+            yield datetime.combine(day, at)
         day += _ONE_DAY
-    return datetime.combine(day, at, UTC)
 
 
 def _falls_on_month_day(day: date, days: Collection[int]) -> bool:
