@@ -26,10 +26,12 @@ OF_ONE: dict[str, tuple[Link, ...]] = {
     "site_id": (
         ("Site", "site"), ("Status", "backup-status"), ("Start", "backup-start"),
         ("Stop", "backup-stop"), ("Reset", "backup-reset"), ("Log", "backup-logs"),
-        ("Backups", "site-backups"), ("Schedule", "site-schedule"), ("Quota", "quota-status"),
+        ("Backups", "site-backups"), ("Schedule", "site-schedule"), ("Pause", "site-pause"),
+        ("Go on", "site-go-on"), ("Quota", "quota-status"),
     ),
     "node_id": (("Node", "node"), ("Scale", "node-scale"), ("Drain", "node-drain"),
-                ("Resume", "node-resume")),
+                ("Resume", "node-resume"), ("Upcoming", "node-upcoming"), ("Pause", "node-pause"),
+                ("Go on", "node-go-on")),
     "job_id": (("Job", "job"), ("Retry", "job-retry")),
     "backup_id": (("Backup", "backup"), ("Download", "backup-download")),
 }  # fmt: skip

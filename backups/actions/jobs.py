@@ -25,6 +25,10 @@ from backups.registry import stages_of
 from backups.roles import Person
 from backups.states import JobKind
 
+# The trigger of what the coordinator starts, and gives out itself right after: a thread with a
+# connection of its own for each of thousands would only get in its way.
+SCHEDULE = "schedule"
+
 
 def start_backup(*, site: Site, requested_by: Person | None = None, trigger: str = "manual") -> Job:
     """Record a backup of the site and have it sent; at most one is active, however many ask.
@@ -136,7 +140,8 @@ def begin_job(
         if "active_site" not in str(error):
             raise
         raise BackupAlreadyRunningError(_who_holds(site)) from error
-    give_out_soon(site.node_id)
+    if trigger != SCHEDULE:
+        give_out_soon(site.node_id)
     return Job.objects.select_related("site", "node").get(pk=job.pk)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from backups import queries
 from backups.actions.deadlocks import again_after_deadlock
-from backups.actions.jobs import start_backup
+from backups.actions.jobs import SCHEDULE, start_backup
 from backups.actions.replanning import longest_gap_kept, next_run_columns
 from backups.errors import (
     BackupAlreadyRunningError,
@@ -30,7 +30,6 @@ from backups.states import JobKind, JobState
 
 logger = logging.getLogger(__name__)
 
-TRIGGER = "schedule"
 # Of one round of the coordinator: it has other things to do, and its leadership to renew.
 SITES_AT_ONCE = 50
 # What passes by itself: such a run waits, and is tried again after a while. Anything else needs a
@@ -124,7 +123,7 @@ def _start_if_due(site: Any) -> bool:  # noqa: ANN401
         if not _claim(site, following):
             return False
         try:
-            job = start_backup(site=site, trigger=TRIGGER)
+            job = start_backup(site=site, trigger=SCHEDULE)
         except DomainError as refusal:
             _note_refusal(site, following, refusal)
             return False
@@ -180,10 +179,20 @@ def _following_run(site: Any) -> Run | None:  # noqa: ANN401
     """Return the run after this one; None if the row holds a schedule that cannot be read."""
     try:
         plan = queries.plan_of(site)
-        return plan.next_run(after=site.now, past=site.next_named_at or site.next_run_at)
+        return plan.next_run(after=site.now, past=_named(site))
     except ValueError as error:
         logger.error("the schedule of %s cannot be used: %s Set it anew.", site.name, error)
         return None
+
+
+def _named(site: Site) -> datetime | None:
+    """Return the moment that the schedule named for the run that is due.
+
+    A row of before that was kept had no spread. None where somebody moved the run by hand.
+    """
+    if site.next_named_at is None or site.next_run_at is None:
+        return site.next_run_at
+    return site.next_named_at if site.next_named_at <= site.next_run_at else None
 
 
 def _read(field: str, read: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401

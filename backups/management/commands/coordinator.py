@@ -94,10 +94,10 @@ def _resign(holder: str) -> int:
 def go_round() -> None:
     """Do everything that is due."""
     recovered = _attempt(recovery.recover_lost_jobs)
-    admitted = _attempt(admission.admit_jobs)
     _attempt(schedules.start_due_backups)
     _attempt(proofs.start_due_proofs)
     _attempt(housekeeping.keep_house)
+    admitted = _attempt(admission.admit_jobs)
     if recovered or admitted:
         logger.info("took back %d jobs, gave out %d", recovered, admitted)
 

@@ -151,7 +151,7 @@ def test_backup_runs_by_itself_when_its_time_has_come(cluster: Cluster, folder: 
     (folder / "store").mkdir()
     storage = add_storage(cluster, "nightly", folder / "store").body["id"]
     cluster.request("PATCH", f"/api/v1/sites/{site}", {"storage_id": storage})
-    schedule = {"schedule_frequency": "daily", "schedule_time": "02:00"}
+    schedule = {"schedule_frequency": "daily", "schedule_window_minutes": 0}
     due = cluster.request("PUT", f"/api/v1/sites/{site}/schedule", schedule).body["next_run_at"]
     cluster.manage("shell", "--verbosity", "0", "-c", DUE_NOW.format(site=site))
     wait_until(lambda: cluster.get(f"/api/v1/jobs?site_id={site}").body["total"] == 1)

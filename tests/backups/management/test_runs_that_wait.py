@@ -197,6 +197,26 @@ def test_next_run_moves_with_the_nodes_blackouts_and_none_is_lost(site: Site, no
     assert scheduled(site) == 1
 
 
+def test_run_that_was_moved_by_hand_starts_and_the_next_one_is_as_named(site: Site) -> None:
+    from backups.actions import schedules
+
+    schedules.set_schedule(
+        site=site, frequency="weekly", schedule_days="3", schedule_window_minutes=0
+    )
+    named = next_run_of(site)
+    Site.objects.update(next_run_at=Now() - timedelta(seconds=1))
+    round_of_the_coordinator()
+    assert (scheduled(site), next_run_of(site)) == (1, named)
+
+
+def test_run_of_before_the_spread_has_no_second_one_in_its_night(site: Site) -> None:
+    """The rows of an older version have no moment that was named, and started on time."""
+    moment = due(site, schedule_window_minutes=1440, next_named_at=None)
+    round_of_the_coordinator()
+    following = next_run_of(site)
+    assert following is not None and following >= moment + DAY
+
+
 def test_due_run_stays_due_when_the_node_changes(site: Site, node: Node) -> None:
     moment = due(site)
     nodes.change_node(node=node, blackouts=[{"start": "02:00", "end": "02:01"}])
