@@ -48,6 +48,7 @@ check: $(VENV)/.test-installed
 bench: $(VENV)/.test-installed
 	$(BIN)/python -m tests.bench.bundle
 	$(BIN)/python -m tests.bench.encryption
+	$(BIN)/python -m tests.bench.restore_database
 	$(BIN)/python -m tests.bench.control
 	$(BIN)/python -m tests.bench.broker_traffic
 	$(BIN)/python -m tests.bench.scale

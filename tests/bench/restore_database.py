@@ -4,19 +4,22 @@
 
 Fills a database with rows like a site's, dumps it, and compresses the dump. Then, in turn, the
 client alone restores it into a new database, and the restorer loads it beside the live one and
-switches. Prints the medians of wall time and their ratio; and what the checksums cost: a dump to
-nowhere with them, and one by the tool alone.
+switches. Prints the medians of wall time, of processors' time without the server's, and the ratio;
+and what it costs to take all checksums, which is a dump to nowhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import os
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import zstandard
@@ -26,7 +29,7 @@ from tests.contracts.restore_subjects import write
 from tests.servers.mariadb import start_mariadb
 from tests.servers.postgres import start_postgres
 from workers.engine.databases import open_database, open_restorer
-from workers.engine.databases.base import DatabaseSpec
+from workers.engine.databases.base import DatabaseSpec, DatabaseSwitch
 
 FILLERS = {
     "mysql": "CREATE TABLE wp_posts (id INT PRIMARY KEY, title VARCHAR(200), body LONGTEXT,"
@@ -51,6 +54,14 @@ FILLERS = {
     " INSERT INTO wp_postmeta SELECT i, i / 10, '_key_' || (i % 97), hex(randomblob(16)) FROM n;"
     "CREATE INDEX posts ON wp_postmeta (post);",
 }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of wall time, and of processors' time of this process and its clients."""
+
+    wall: float
+    work: float
 
 
 def made(subject: Subject, engine: str, megabytes: int) -> DatabaseSpec:
@@ -83,11 +94,20 @@ def pieces(bundle: Path) -> Iterator[bytes]:
             yield piece
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that `work` takes."""
-    began = time.perf_counter()
+def timed(work: Callable[[], object]) -> Cost:
+    """Return what `work` takes; of its processors' time, the server's is left out."""
+    before, began = os.times(), time.perf_counter()
     work()
-    return time.perf_counter() - began
+    wall, after = time.perf_counter() - began, os.times()
+    return Cost(wall, sum(after[:4]) - sum(before[:4]))
+
+
+def median(costs: list[Cost]) -> Cost:
+    """Return the medians of both."""
+    return Cost(
+        statistics.median(cost.wall for cost in costs),
+        statistics.median(cost.work for cost in costs),
+    )
 
 
 def measure(engine: str, subject: Subject, folder: Path, megabytes: int, runs: int) -> None:
@@ -96,6 +116,38 @@ def measure(engine: str, subject: Subject, folder: Path, megabytes: int, runs: i
     scratch = folder / f"{engine}-scratch"
     scratch.mkdir(mode=0o700)
     bundle = folder / f"{engine}.sql.zst"
+    size = write_bundle(spec, scratch, bundle)
+    costs: dict[str, list[Cost]] = {"zstd -dc | client": [], "prepare": [], "switch": []}
+    restorer = open_restorer(spec)
+    for run in range(runs):
+        target = subject.create()
+        costs["zstd -dc | client"].append(
+            timed(lambda target=target: client_alone(subject, target, bundle))
+        )
+        found: list[DatabaseSwitch] = []
+        prepare = functools.partial(
+            restorer.prepare, pieces(bundle), label=f"r{run}", scratch_directory=str(scratch)
+        )
+        costs["prepare"].append(timed(lambda found=found, prepare=prepare: found.append(prepare())))
+        [switch] = found
+        costs["switch"].append(timed(switch.switch))
+        switch.discard()
+    alone, prepared, switched = (median(each) for each in costs.values())
+    print(f"{engine}: {size / 1e6:.0f} MB of SQL")
+    for name, each in costs.items():
+        cost = median(each)
+        print(f"  {name:18} {cost.wall:6.2f} s, processors {cost.work:6.2f} s")
+    sums = timed(lambda: open_database(spec).checksums(scratch_directory=str(scratch)))
+    print(f"  {'checksums':18} {sums.wall:6.2f} s, processors {sums.work:6.2f} s")
+    print(
+        f"  ratio of prepare and switch: {(prepared.wall + switched.wall) / alone.wall:.2f},"
+        f" of prepare alone: {prepared.wall / alone.wall:.2f}",
+        flush=True,
+    )
+
+
+def write_bundle(spec: DatabaseSpec, scratch: Path, bundle: Path) -> int:
+    """Write the compressed dump; return how long its text is."""
     with (
         open_database(spec).dump(scratch_directory=str(scratch)) as dump,
         bundle.open("wb") as file,
@@ -104,34 +156,7 @@ def measure(engine: str, subject: Subject, folder: Path, megabytes: int, runs: i
         for piece in dump:
             if isinstance(piece, bytes):
                 writer.write(piece)
-    size = dump.facts().bytes_total
-    alone, ours, prepared, switched = [], [], [], []
-    for run in range(runs):
-        target = subject.create()
-        alone.append(timed(lambda target=target: client_alone(subject, target, bundle)))
-        restorer, made_switch = open_restorer(spec), []
-        prepared.append(
-            timed(
-                lambda run=run, restorer=restorer, found=made_switch: found.append(
-                    restorer.prepare(
-                        pieces(bundle), label=f"r{run}", scratch_directory=str(scratch)
-                    )
-                )
-            )
-        )
-        [switch] = made_switch
-        switched.append(timed(switch.switch))
-        ours.append(prepared[-1] + switched[-1])
-        switch.discard()
-    plain, with_sums = statistics.median(alone), statistics.median(ours)
-    sums = timed(lambda: open_database(spec).checksums(scratch_directory=str(scratch)))
-    print(
-        f"{engine:11} {size / 1e6:7.0f} MB of SQL: zstd -dc | client {plain:6.2f} s,"
-        f" prepare {statistics.median(prepared):6.2f} s + switch"
-        f" {statistics.median(switched):5.2f} s, ratio {with_sums / plain:.2f};"
-        f" checksums {sums:.2f} s",
-        flush=True,
-    )
+    return dump.facts().bytes_total
 
 
 def main() -> None:
