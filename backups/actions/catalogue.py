@@ -14,6 +14,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from backups.actions.found_bundles import FoundBundle, column_of
 from backups.actions.storable import storable
@@ -210,4 +211,5 @@ def _backup_of(site: Site, stored: _Stored) -> Backup:
         facts=storable(account.get("facts", {})),
         locked_until=bundle.locked_until,
         created_at=bundle.created_at,
+        checked_at=Now(),
     )

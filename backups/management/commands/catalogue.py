@@ -91,6 +91,8 @@ class Command(BaseCommand):
             f"{begin} {len(rebuilt.nodes)} nodes, {len(rebuilt.sites)} sites, "
             f"{len(rebuilt.backups)} backups"
         )
+        if rebuilt.sites and not Storage.objects.filter(is_default=True).exists():
+            self.stdout.write("Next: make a storage the default; sites are backed up to that one")
         for node in rebuilt.nodes:
             self.stdout.write(f"Next: manage.py node enable {node.name} --root FOLDER-OF-ITS-SITES")
 

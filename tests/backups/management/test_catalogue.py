@@ -282,7 +282,9 @@ def test_person_is_told_that_no_key_opens_it(encrypted: Backup, tmp_path: Path) 
     text = said_by("--dry-run")
     assert "1 are encrypted and no key at hand opens them" in text
     assert "Would add 1 nodes, 1 sites, 1 backups" in text
-    assert "manage.py node enable node-" in text
+    assert "manage.py node enable node-" in text and "make a storage" not in text
+    Storage.objects.update(is_default=False)
+    assert "Next: make a storage the default" in said_by("--dry-run")
 
 
 def test_plain_bundle_is_not_taken_for_an_encrypted_one(
