@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from backups.actions.backups import hold_backup
 from backups.errors import PinRefusedError
-from backups.models import Backup, BackupStatus
+from backups.models import Backup, BackupStatus, Site
 from backups.queries import may_manage_site
 from backups.roles import Person
 
@@ -43,5 +43,6 @@ def unpin_backup(*, backup: Backup, by: Person | None) -> Backup:
             "Somebody else pinned this backup: an admin of the node may take the pin away."
         )
     rows = Backup.objects.filter(pk=backup.pk)
-    rows.update(pinned_at=None, pinned_by=None, pin_note="")
+    if rows.filter(pinned_at__isnull=False).update(pinned_at=None, pinned_by=None, pin_note=""):
+        Site.objects.filter(pk=backup.site_id).update(retention_due_at=Now())
     return rows.get()

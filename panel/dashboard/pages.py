@@ -156,6 +156,7 @@ def _site_settings(row: Site, *, may_manage: bool) -> dict[str, Any]:
             "reset": "backup-reset",
             "logs": "backup-logs",
             "backups": "site-backups",
+            "retention": "site-retention",
             "restore": "site-restore",
         }.items()
     }

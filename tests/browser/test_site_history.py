@@ -56,6 +56,31 @@ def delete_first(page: SitePage, *, with_bundle: bool) -> None:
     page.answer_question("Delete it")
 
 
+def test_history_pins_and_says_what_goes_next(
+    lived: Lived, page_of: Callable[..., SitePage]
+) -> None:
+    site = add_site(lived, "pinned.example")
+    cluster = lived.cluster
+    for _ in range(2):
+        back_up(cluster, site["id"])
+    page = page_of(site)
+    expect(rows(page)).to_have_count(2)
+    goes = page.page.locator("[data-history-goes]")
+    expect(goes).to_be_hidden()
+    oldest = rows(page).nth(1)
+    oldest.get_by_role("button", name="Pin").click()
+    expect(oldest).to_contain_text("pinned")
+    expect(oldest.get_by_role("button", name="Unpin")).to_be_visible()
+    page.look("pinned")
+    cluster.request("PUT", f"/api/v1/sites/{site['id']}/retention", {"keep_last": 1})
+    oldest.get_by_role("button", name="Unpin").click()
+    # It is said, and then it is done.
+    expect(goes).to_contain_text("1 backup goes next: the one of")
+    wait_until(
+        lambda: cluster.get(f"/api/v1/sites/{site['id']}/backups").body["total"] == 1, timeout=90
+    )
+
+
 def test_history_shows_fetches_and_deletes(lived: Lived, page_of: Callable[..., SitePage]) -> None:
     site = add_site(lived, "history.example")
     for size in (1000, 300_000, 900_000):

@@ -59,6 +59,7 @@ export class History {
     find("-rows").replaceChildren(...backups.map((backup) => this.#row(backup)));
     this.#drawSizes(backups);
     refreshTimes(this.section);
+    await this.#sayWhatGoes();
     return backups;
   }
 
@@ -78,6 +79,7 @@ export class History {
       backup.is_suspect
         ? element("span", { className: "badge badge-warning", title: "Much smaller than the backup before it; the earlier ones are kept." }, "suspect")
         : null,
+      ...this.#standing(backup),
     );
     return element(
       "tr",
@@ -89,6 +91,36 @@ export class History {
       element("td", { className: "place" }, backup.storage_provider),
       element("td", { className: "row-buttons" }, ...this.#buttons(backup, isGood)),
     );
+  }
+
+  /** What keeps a backup, or takes it away. */
+  #standing(backup) {
+    const badge = (kind, word, title) => element("span", { className: `badge badge-${kind}`, title }, word);
+    const found = [];
+    if (backup.pinned_at) found.push(badge("idle", "pinned", backup.pin_note || `Pinned by ${backup.pinned_by ?? "Holdfast"}`));
+    if (backup.check_problem) found.push(badge("failed", "not as recorded", backup.check_problem));
+    if (backup.removing_since) found.push(badge("warning", "being removed", "No rule keeps it any more."));
+    return found;
+  }
+
+  async #pin(backup) {
+    const isPinned = Boolean(backup.pinned_at);
+    await call(isPinned ? "DELETE" : "POST", `${addressOf(this.settings, backup.id)}/pin`, isPinned ? undefined : {});
+    const when = new Date(backup.created_at).toLocaleString();
+    notice("done", `The backup of ${when} is ${isPinned ? "no longer pinned" : "pinned: it stays until you unpin it"}.`, { kind: "good" });
+    await this.load();
+    focusHeading(this.section);
+  }
+
+  /** Say how many go next, and which is the first of them. */
+  async #sayWhatGoes() {
+    const { remove, is_applied: isApplied } = await call("GET", this.settings.retention);
+    const line = this.section.querySelector("[data-history-goes]");
+    line.hidden = remove.length === 0;
+    if (line.hidden) return;
+    const first = `the one of ${new Date(remove[0].created_at).toLocaleString()} (${remove[0].reasons[0]})`;
+    const words = remove.length === 1 ? `1 backup goes next: ${first}` : `${remove.length} backups go next, first of all ${first}`;
+    say(line, isApplied ? `${words}.` : `Retention is off; else ${words}.`);
   }
 
   #buttons(backup, isGood) {
@@ -103,6 +135,7 @@ export class History {
       for (const [name, work] of Object.entries(this.work)) buttons.push(button(name, () => work(backup)), " ");
       buttons.push(button("Download", () => download(this.settings, backup.id)), " ");
     }
+    if (isGood && !backup.removing_since) buttons.push(button(backup.pinned_at ? "Unpin" : "Pin", () => this.#pin(backup)), " ");
     if (backup.job_id) buttons.push(button("Log", async () => this.showLog(backup.job_id)), " ");
     if (this.settings.mayManage) buttons.push(button("Delete", () => this.#remove(backup, isGood)));
     return buttons;
