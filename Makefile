@@ -23,7 +23,7 @@ help:
 	@echo 'make test          install what the tests need, then all checks and all tests'
 	@echo '                   PYTEST_ARGUMENTS="-k bundle" runs some of the tests'
 	@echo 'make check         format, lint, types, layers, migrations'
-	@echo 'make bench         measure the bundle writer against its peers, how promptly a cluster obeys,'
+	@echo 'make bench         measure the bundle writer against its peers, encryption, how promptly a cluster obeys,'
 	@echo '                   what 10,000 sites with 200,000 jobs cost the database, and 1,000 viewers the panel'
 	@echo 'make screenshots   take the pictures in docs/images anew, of a panel with 300 sites'
 	@echo 'make requirements  lock requirements/*.in anew; UPGRADE=1 takes newer versions'
@@ -45,6 +45,7 @@ check: $(VENV)/.test-installed
 
 bench: $(VENV)/.test-installed
 	$(BIN)/python -m tests.bench.bundle
+	$(BIN)/python -m tests.bench.encryption
 	$(BIN)/python -m tests.bench.control
 	$(BIN)/python -m tests.bench.broker_traffic
 	$(BIN)/python -m tests.bench.scale

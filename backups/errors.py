@@ -181,3 +181,15 @@ class RestoreRefusedError(DomainError):
     """The backup cannot be restored there, or not in this way."""
 
     code = "restore_refused"
+
+
+class PinRefusedError(DomainError):
+    """There is nothing that a pin could keep, or somebody else's pin holds it."""
+
+    code = "pin_refused"
+
+
+class BackupGoingError(DomainError):
+    """The backup is being removed: its object may be gone at any moment."""
+
+    code = "backup_going"

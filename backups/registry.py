@@ -7,9 +7,10 @@ without importing it. To add a stage, an engine or a store is one new file and o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from backups.states import JobKind
@@ -44,12 +45,19 @@ _STAGES = (
     StageKind("create_bundle", "Seal the bundle", "workers.stages.create_bundle:run"),
     StageKind("upload_remote", "Store the bundle", "workers.stages.upload_remote:run", False),
     StageKind("cleanup", "Clean up", "workers.stages.cleanup:run", False),
+    StageKind("fetch_bundle", "Fetch the bundle", "workers.stages.fetch_bundle:run"),
+    StageKind("verify_bundle", "Check the bundle", "workers.stages.verify_bundle:run", False),
+    StageKind("restore_files", "Restore the files", "workers.stages.restore_files:run"),
+    StageKind("restore_db", "Restore the database", "workers.stages.restore_db:run"),
+    StageKind("prove_restore", "Restore and compare", "workers.stages.prove_restore:run"),
 )
 STAGES: dict[str, StageKind] = {stage.name: stage for stage in _STAGES}
 STAGE_NAMES = list(STAGES)
 
 PIPELINES: dict[JobKind, tuple[str, ...]] = {
     JobKind.BACKUP: ("backup_db", "backup_files", "create_bundle", "upload_remote", "cleanup"),
+    JobKind.RESTORE: ("fetch_bundle", "verify_bundle", "restore_files", "restore_db", "cleanup"),
+    JobKind.VERIFY: ("fetch_bundle", "verify_bundle", "prove_restore", "cleanup"),
 }
 
 # Key → label; "" reads the site's wp-config.php at each backup, so that a new password there
@@ -74,7 +82,10 @@ STORE_ADDRESSES: dict[str, tuple[str, ...]] = {
     "local": ("{path}",),
 }
 STORE_OPENER = "workers.engine.stores:open_store"
+BUNDLE_READER = "workers.engine.bundle:BundleReader"
+PLAIN_SOURCE = "workers.engine.age:plain_source"
 STORE_FIELDS = "workers.engine.stores:config_fields"
+RECIPIENTS_CHECK = "workers.engine.age:checked_recipients"
 ENGINE_ERROR = "workers.engine.errors:EngineError"
 
 # What a node answers at once when it is asked: task name → where its code is.
@@ -83,7 +94,11 @@ QUERIES: dict[str, str] = {
     "inspect_site": "workers.answers:inspect_site",
     "test_storage": "workers.answers:test_storage",
     "delete_object": "workers.answers:delete_object",
+    "list_bundle": "workers.answers:list_bundle",
     "work_state": "workers.answers:work_state",
+    "prune_objects": "workers.keeping:prune_objects",
+    "check_objects": "workers.keeping:check_objects",
+    "list_objects": "workers.keeping:list_objects",
 }
 
 
@@ -97,6 +112,15 @@ def open_store(kind: str, config: dict[str, Any]) -> Any:  # noqa: ANN401
     return _load(STORE_OPENER)(kind, config)
 
 
+def open_bundle(source: Any, identity_file: Path | None, *, is_encrypted: bool) -> Any:  # noqa: ANN401
+    """Return what gives access to single members of a bundle, from a store's `open`.
+
+    Raises the engine's error for one that is encrypted if the keys in the file do not open it.
+    """
+    plain = _load(PLAIN_SOURCE)(source, identity_file, is_encrypted=is_encrypted)
+    return _load(BUNDLE_READER)(plain)
+
+
 def address_of(kind: str, config: dict[str, Any], key: str) -> str:
     """Return where an object is, as a person would write it: `s3://bucket/prefix/key`, a path."""
     values = defaultdict(str, config)
@@ -107,6 +131,11 @@ def address_of(kind: str, config: dict[str, Any], key: str) -> str:
 def store_secrets(kind: str) -> frozenset[str]:
     """Return the names of the fields of that kind of store that must be kept secret."""
     return frozenset(field.name for field in _load(STORE_FIELDS)(kind) if field.secret)
+
+
+def checked_recipients(recipients: Sequence[str]) -> list[str]:
+    """Return public keys as they are kept; raises the engine's error for what is none."""
+    return list(_load(RECIPIENTS_CHECK)(recipients))
 
 
 def engine_error_class() -> type[Exception]:

@@ -39,6 +39,7 @@ PRODUCTION_SPOOL = Path("/var/lib/holdfast/spool")
 DISTINCT_CHARACTERS = 10  # fewer is no random text of that length
 DEVELOPMENT_KEY_FILE = BASE_DIRECTORY / ".secret-key"
 YEAR_SECONDS = 31_536_000
+HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,21 @@ class Environment:
     heartbeat_seconds: int
     tidy_seconds: int
     leader_seconds: int
+    proofs: str
+    proof_days: int
+    proof_hours: tuple[int, int]
     keep_failed_hours: int
+    retention: bool
+    retention_copies: int
+    retention_daily: int
+    retention_weekly: int
+    retention_monthly: int
+    retention_yearly: int
     schedule_window_minutes: int
     node: str
     node_file: Path | None
     node_credential: str
+    age_identity_file: Path | None
     panel_url: str
     node_database_url: str
     node_broker_url: str
@@ -115,6 +126,16 @@ def _checked(*layers: Mapping[str, str], node_file: Path | None) -> Environment:
         raise ImproperlyConfigured(_sentence(error)) from error
     except EnvError as error:
         raise ImproperlyConfigured(f"The environment is not usable: {error}") from error
+
+
+def _hours(text: str) -> tuple[int, int]:
+    """Return the hours that `22-6` names: from the first on, up to the last."""
+    first, dash, last = text.partition("-")
+    if not dash or not all(part.isdecimal() and int(part) <= HOURS for part in (first, last)):
+        raise ImproperlyConfigured(
+            "HOLDFAST_PROOF_HOURS must be two hours from 0 to 24 with a hyphen, as 22-6."
+        )
+    return int(first), int(last)
 
 
 def _node_file(environment: Mapping[str, str]) -> Path | None:
@@ -170,13 +191,18 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
         heartbeat_seconds=env.int("HEARTBEAT_SECONDS", 15, validate=positive),
         tidy_seconds=env.int("TIDY_SECONDS", 600, validate=positive),
         leader_seconds=env.int("LEADER_SECONDS", 10, validate=positive),
+        proofs=env.str("PROOFS", "rolling", validate=OneOf(("rolling", "every", "off"))),
+        proof_days=env.int("PROOF_DAYS", 7, validate=positive),
+        proof_hours=_hours(env.str("PROOF_HOURS", "22-6")),
         keep_failed_hours=env.int("KEEP_FAILED_HOURS", 24, validate=Range(min=0)),
+        **_retention(env),
         schedule_window_minutes=env.int(
             "SCHEDULE_WINDOW_MINUTES", 60, validate=Range(min=0, max=24 * 60)
         ),
         node=env.str("NODE", ""),
         node_file=node_file,
         node_credential=env.secret("NODE_CREDENTIAL"),
+        age_identity_file=_age_identity_file(env),
         panel_url=env.str("PANEL_URL", ""),
         node_database_url=_node_database_url(env, database),
         node_broker_url=_node_broker_url(env, broker),
@@ -200,6 +226,19 @@ def _web(env: Variables, production: bool) -> dict[str, Any]:
         "metrics_token": _metrics_token(env),
         "audit_days": env.int("AUDIT_DAYS", 730, validate=not_negative),
         "local_endpoints": env.bool("LOCAL_ENDPOINTS", False),
+    }
+
+
+def _retention(env: Variables) -> dict[str, Any]:
+    """Return how many backups are kept where neither the site nor its node says so."""
+    not_negative = Range(min=0)
+    return {
+        "retention": env.bool("RETENTION", True),
+        "retention_copies": env.int("RETENTION_COPIES", 7, validate=Range(min=1)),
+        "retention_daily": env.int("RETENTION_DAILY", 0, validate=not_negative),
+        "retention_weekly": env.int("RETENTION_WEEKLY", 0, validate=not_negative),
+        "retention_monthly": env.int("RETENTION_MONTHLY", 0, validate=not_negative),
+        "retention_yearly": env.int("RETENTION_YEARLY", 0, validate=not_negative),
     }
 
 
@@ -256,6 +295,16 @@ def _spool_directory(env: Variables, production: bool) -> Path:
             "HOLDFAST_SPOOL_DIRECTORY must be an absolute path, as /var/lib/holdfast/spool."
         )
     return spool
+
+
+def _age_identity_file(env: Variables) -> Path | None:
+    """Return where the keys to encrypted bundles are; whoever needs them reads and checks it."""
+    text: str = env.str("AGE_IDENTITY_FILE", "")
+    if text and not text.startswith("/"):
+        raise ImproperlyConfigured(
+            "HOLDFAST_AGE_IDENTITY_FILE must be an absolute path, as /etc/holdfast/age.key."
+        )
+    return Path(text) if text else None
 
 
 def _encryption_keys(env: Variables, secret_key: str, production: bool) -> list[str]:

@@ -300,6 +300,17 @@ HOLDFAST_AGENT_SECONDS = ENVIRONMENT.agent_seconds
 HOLDFAST_HEARTBEAT_SECONDS = ENVIRONMENT.heartbeat_seconds
 HOLDFAST_TIDY_SECONDS = ENVIRONMENT.tidy_seconds
 HOLDFAST_LEADER_SECONDS = ENVIRONMENT.leader_seconds
+HOLDFAST_PROOFS = ENVIRONMENT.proofs
+HOLDFAST_PROOF_DAYS = ENVIRONMENT.proof_days
+HOLDFAST_PROOF_HOURS = ENVIRONMENT.proof_hours
+HOLDFAST_RETENTION = ENVIRONMENT.retention
+HOLDFAST_RETENTION_POLICY = {
+    "keep_last": ENVIRONMENT.retention_copies,
+    "daily": ENVIRONMENT.retention_daily,
+    "weekly": ENVIRONMENT.retention_weekly,
+    "monthly": ENVIRONMENT.retention_monthly,
+    "yearly": ENVIRONMENT.retention_yearly,
+}
 HOLDFAST_KEEP_FAILED_HOURS = ENVIRONMENT.keep_failed_hours
 HOLDFAST_SCHEDULE_WINDOW_MINUTES = ENVIRONMENT.schedule_window_minutes
 HOLDFAST_URL_PREFIX = ENVIRONMENT.url_prefix
@@ -310,6 +321,7 @@ HOLDFAST_AUDIT_DAYS = ENVIRONMENT.audit_days
 HOLDFAST_REGISTRATION_OPEN = ENVIRONMENT.registration_open
 HOLDFAST_REFRESH_TOKEN_DAYS = ENVIRONMENT.refresh_token_days
 HOLDFAST_LOCAL_ENDPOINTS = ENVIRONMENT.local_endpoints
+HOLDFAST_AGE_IDENTITY_FILE = ENVIRONMENT.age_identity_file
 # What a host that joins gets, and keeps; see backups/actions/enrolment.py.
 HOLDFAST_ENVIRONMENT = "production" if ENVIRONMENT.production else "development"
 HOLDFAST_NODE = ENVIRONMENT.node

@@ -111,7 +111,7 @@ def test_what_is_missing_is_said_where_there_is_no_apt(bare: Path) -> None:
     done = _run("system-packages", sys.executable, environment={"PATH": str(bare)})
     assert done.returncode == 1
     assert "By their names in Debian's packages:" in done.stderr
-    for package in ("gcc", "zstd", "libarchive-tools", "sqlite3", "php-cli", "php-mysql"):
+    for package in ("gcc", "zstd", "age", "libarchive-tools", "sqlite3", "php-cli", "php-mysql"):
         assert f" {package}" in done.stderr
 
 

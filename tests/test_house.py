@@ -179,7 +179,12 @@ def test_every_command_has_a_test() -> None:
 
 def test_everything_in_the_registry_loads() -> None:
     paths = [stage.path for stage in registry.STAGES.values()]
-    paths += [registry.STORE_OPENER, registry.STORE_FIELDS, *registry.QUERIES.values()]
+    paths += [
+        registry.STORE_OPENER,
+        registry.STORE_FIELDS,
+        registry.RECIPIENTS_CHECK,
+        *registry.QUERIES.values(),
+    ]
     for path in paths:
         module, _, name = path.partition(":")
         assert callable(getattr(import_module(module), name)), path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,20 @@ from django.conf import settings
 from backups.actions import storages
 from backups.models import Job, Stage, Storage
 from backups.states import StageState
+from workers.engine.age import plain_source
+from workers.engine.bundle import BundleReader, Entry, list_folder
 from workers.engine.databases import open_database
 from workers.engine.errors import EngineError
+from workers.engine.progress import SilentReporter
 from workers.engine.scan import ScanReport
 from workers.engine.scan import scan as scan_folder
 from workers.engine.stores import open_store
 from workers.engine.wordpress import SiteInspection, database_spec
 from workers.engine.wordpress import inspect_site as inspect
 from workers.engine.wordpress import read_site_identity as read_identity
+
+# 1 January 10000: what comes after has no date in Python, nor in most other programs.
+_LAST_SECOND = 253_402_300_800
 
 
 def scan(base_path: str, allowed_roots: Sequence[str]) -> dict[str, Any]:
@@ -81,6 +88,38 @@ def delete_object(storage_id: int, key: str) -> dict[str, Any]:
     return {"deleted": open_store(storage.type, storage.full_config()).delete(key)}
 
 
+def list_bundle(
+    storage_id: int, key: str, path: str, skip: int, limit: int, is_encrypted: bool = False
+) -> dict[str, Any]:
+    """Return what one folder of a stored bundle holds, without fetching any file."""
+    storage = Storage.objects.get(pk=storage_id)
+    store = open_store(storage.type, storage.full_config(), storage.capabilities)
+    identity_file = settings.HOLDFAST_AGE_IDENTITY_FILE
+    bundle = BundleReader(plain_source(store.open(key), identity_file, is_encrypted=is_encrypted))
+    listing = list_folder(bundle, path, skip=skip, limit=limit, reporter=SilentReporter())
+    return {
+        "entries": [_shown(entry) for entry in listing.entries],
+        "total": listing.total,
+        "bytes_fetched": bundle.bytes_fetched,
+    }
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    seconds = entry.mtime_ns // 1_000_000_000
+    moment = datetime.fromtimestamp(seconds, UTC) if 0 <= seconds < _LAST_SECOND else None
+    return {
+        "name": entry.name,
+        "path": entry.path,
+        "type": entry.kind,
+        "mode": f"{entry.mode:04o}",
+        "size": entry.size,
+        "files": entry.files,
+        "modified_at": moment.isoformat().replace("+00:00", "Z") if moment else None,
+        "sha256": entry.sha256 or None,
+        "link": entry.link,
+    }
+
+
 def work_state(job_id: str) -> dict[str, Any]:
     """Return which finished stages of a job still have their work in the spool, as they left it.
 
@@ -88,8 +127,15 @@ def work_state(job_id: str) -> dict[str, Any]:
     """
     job = Job.objects.prefetch_related("stages").get(pk=job_id)
     folder = Path(settings.HOLDFAST_SPOOL_DIRECTORY) / job.folder_name
-    done = job.stages.filter(state=StageState.COMPLETED)
-    return {"intact": [stage.name for stage in done if _is_intact(stage, folder)]}
+    done = list(job.stages.filter(state=StageState.COMPLETED).order_by("position"))
+    intact = [_is_intact(stage, folder) for stage in done]
+    for number, stage in enumerate(done):
+        if intact[number] and stage.outputs.get("encrypted_to"):
+            # What it was made of is removed, and needed no more.
+            intact[:number] = [True] * number
+    return {
+        "intact": [stage.name for stage, is_there in zip(done, intact, strict=True) if is_there]
+    }
 
 
 def _is_intact(stage: Stage, folder: Path) -> bool:

@@ -71,6 +71,7 @@ def make_context(
         throttle=_throttle(job.node),
         parameters=job.parameters,
         bundle=_bundle_spec(job.source),
+        identity_file=settings.HOLDFAST_AGE_IDENTITY_FILE,
     )
 
 
@@ -109,7 +110,12 @@ def _reserve_key(attempt: Attempt, keeper: LeaseKeeper) -> str:
 def store_spec(job: Job) -> StoreSpec:
     """Return the job's storage as stages know it."""
     storage = job.storage
-    return StoreSpec(storage.type, storage.full_config(), storage.capabilities)
+    return StoreSpec(
+        storage.type,
+        storage.full_config(),
+        storage.capabilities,
+        tuple(storage.encryption_recipients),
+    )
 
 
 def _bundle_spec(backup: Backup | None) -> BundleSpec | None:
@@ -121,6 +127,8 @@ def _bundle_spec(backup: Backup | None) -> BundleSpec | None:
         sha256=backup.sha256,
         site=str(backup.site.uuid),
         site_url=backup.site.url,
+        is_encrypted=bool(backup.encrypted_to),
+        encrypted_to=tuple(backup.encrypted_to),
     )
 
 
@@ -146,5 +154,6 @@ def site_spec(site: Site) -> SiteSpec:
         wp_config_path=Path(site.wp_config_path) if site.wp_config_path else None,
         database=database,
         has_database=site.db_engine != "none",
+        url=site.url,
         excludes=None if site.excludes is None else tuple(site.excludes),
     )

@@ -1,10 +1,33 @@
-"""Removing what an ended job left in a storage: parts of an upload, an object nobody counts."""
+"""Removing what an ended job left: on this host, and parts of an upload in a storage."""
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 from backups.actions.leftovers import CleanupReport, Leftover
 from backups.models import Storage
+from workers.engine.errors import EngineError
 from workers.engine.stores import open_store
+from workers.engine.stores.base import ObjectLocked
+from workers.stages.cleanup import remove_tree
+from workers.stages.restoring import settle
+
+logger = logging.getLogger(__name__)
+
+
+def remove_work(folder: Path) -> bool:
+    """Settle what a restore was about to change, and remove a job's folder; False if some stays.
+
+    The folder stays as long as it is needed to bring the site into one of two states.
+    """
+    try:
+        settle(folder)
+    except EngineError as error:
+        logger.warning("%s is not settled yet: %s", folder, error.sentences())
+        return False
+    remove_tree(folder)
+    return not folder.exists()
 
 
 def remove_from_storage(leftover: Leftover) -> CleanupReport:
@@ -19,5 +42,10 @@ def remove_from_storage(leftover: Leftover) -> CleanupReport:
     store = open_store(storage.type, storage.full_config(), storage.capabilities)
     if leftover.upload:
         store.abandon(leftover.object_key, leftover.upload)
-    deleted = store.delete(leftover.object_key)
+    try:
+        deleted = store.delete(leftover.object_key)
+    except ObjectLocked as error:
+        # It stays until then, and `storage audit` names it: asking each minute changes nothing.
+        logger.warning("job %s left an object behind: %s", leftover.job_id, error.message)
+        deleted = False
     return CleanupReport(uploads_aborted=int(bool(leftover.upload)), objects_deleted=int(deleted))

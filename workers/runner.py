@@ -20,14 +20,14 @@ from backups.actions.leftovers import Leftover
 from backups.errors import DomainError
 from backups.models import Job
 from backups.registry import STAGES
-from backups.states import JobState
+from backups.states import JobKind, JobState
 from workers.contexts import folder_name_of, job_directory_of, make_context
 from workers.engine.errors import EngineError, Fenced, StopRequested
 from workers.engine.priority import run_giving_way
 from workers.engine.process import mark_children
 from workers.engine.room import disk_full, folder_that_filled, is_full
 from workers.lease import LeaseKeeper
-from workers.remains import remove_from_storage
+from workers.remains import remove_from_storage, remove_work
 from workers.stages import cleanup
 from workers.stages.context import (
     StageContext,
@@ -183,8 +183,10 @@ def _failed(attempt: Attempt, keeper: LeaseKeeper, error: EngineError) -> bool:
 def _make_room(attempt: Attempt, error: EngineError) -> None:
     """Remove what no retry can use; the node's agent removes the rest of a job that failed."""
     directory = job_directory_of(attempt)
-    keeps = error.code not in NOTHING_KEPT_CODES
-    cleanup.remove_tree(directory / folder_name_of(attempt) if keeps else directory)
+    if error.code in NOTHING_KEPT_CODES or attempt.job_kind != JobKind.BACKUP:
+        remove_work(directory)
+    else:
+        cleanup.remove_tree(directory / folder_name_of(attempt))
     with contextlib.suppress(OSError):
         directory.rmdir()  # unless something is kept in it
 
@@ -200,9 +202,9 @@ def _stopped(attempt: Attempt, keeper: LeaseKeeper) -> bool:
     """Remove everything, then say that the job is stopped: in this order, while we own it."""
     leftover = keeper.until_answered(lambda: leftovers.leftover_of(attempt.job_id))
     directory = job_directory_of(attempt)
-    cleanup.remove_tree(directory)
+    work_removed = remove_work(directory)
     seconds = max(LEAST_REMOVAL_SECONDS, STOP_SECONDS - keeper.seconds_since_stop())
-    is_removed = _removed_from_storage(leftover, seconds) and not directory.exists()
+    is_removed = _removed_from_storage(leftover, seconds) and work_removed
     # A request that was sent whole may be done after all: the agent looks again, and once more.
     is_clean = is_removed and attempt.stage_name != "upload_remote"
     keeper.until_answered(lambda: attempts.end_stopped(attempt, is_clean=is_clean))

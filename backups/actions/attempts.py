@@ -25,11 +25,13 @@ from backups.actions.endings import MAX_ATTEMPTS, end_job, fail_job, requeue
 from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
 from backups.models import Backup, BackupStatus, Job, Site, Stage
-from backups.states import JobState, StageState, percent
+from backups.states import JobKind, JobState, StageState, percent
 
 # Waits before another attempt, by the number of those that failed: one fewer than MAX_ATTEMPTS.
 RETRY_SECONDS = (10, 60)
 RESTARTED = "restarted"
+# Behind the key of a bundle that is encrypted: `stages/encryption.py` says why.
+ENCRYPTED_SUFFIX = ".age"
 _UNTOUCHED: dict[str, Any] = {
     "state": StageState.PENDING,
     "started_at": None,
@@ -55,6 +57,7 @@ class Attempt:
     stages_total: int
     folder_name: str
     site_id: int | None = None
+    job_kind: str = JobKind.BACKUP
 
     def jobs(self) -> QuerySet[Job]:
         """The job, as long as this attempt owns it."""
@@ -133,6 +136,7 @@ def claim_stage(
         stages_total=stages_total,
         folder_name=stage.job.folder_name,
         site_id=stage.job.site_id,
+        job_kind=stage.job.kind,
     )
 
 

@@ -6,13 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db.models.functions import Now
+from django.utils.dateparse import parse_datetime
 
 from backups.actions.admission import give_out_soon
 from backups.actions.followups import close_tasks_of_completed
+from backups.actions.receipts import record_passed
+from backups.actions.restores import CHECKPOINT_TRIGGER
 from backups.actions.transitions import record
 from backups.actions.usage import usage_kept
-from backups.models import Backup, BackupStatus, Job
+from backups.models import Backup, BackupStatus, Job, Site
 from backups.states import JobKind
+
+# The way back from a restore stays until somebody says that it went well.
+_PIN: dict[str, Any] = {"pinned_at": Now(), "pin_note": "Checkpoint before a restore"}
 
 
 def record_completion(job: Job, warnings: Sequence[str]) -> None:
@@ -38,8 +44,14 @@ def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
             verified_by=stored["verified_by"],
             is_suspect=bool(sealed["suspicions"]),
             facts=sealed["facts"],
+            encrypted_to=sealed.get("encrypted_to", []),
             created_at=Now(),
+            checked_at=Now(),
+            locked_until=parse_datetime(stored.get("locked_until") or ""),
+            **(_PIN if job.trigger == CHECKPOINT_TRIGGER else {}),
         )
+        # One more may be one too many.
+        Site.objects.filter(pk=job.site_id).update(retention_due_at=Now())
     close_tasks_of_completed(job)
     if job.waiting.exists():
         give_out_soon(job.node_id)
@@ -49,12 +61,8 @@ def _record_restore(job: Job, outputs: dict[str, Any]) -> None:
     """Nothing but the job itself: what it did is in its stages."""
 
 
-def _record_proof(job: Job, outputs: dict[str, Any]) -> None:
-    raise NotImplementedError
-
-
 _RECORDERS: dict[JobKind, Callable[[Job, dict[str, Any]], None]] = {
     JobKind.BACKUP: _record_backup,
     JobKind.RESTORE: _record_restore,
-    JobKind.VERIFY: _record_proof,
+    JobKind.VERIFY: record_passed,
 }

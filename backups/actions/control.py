@@ -14,7 +14,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from backups import dispatch, queries
-from backups.actions.attempts import reserve_key
+from backups.actions.attempts import ENCRYPTED_SUFFIX, reserve_key
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.endings import end_job, has_left_something
 from backups.actions.jobs import begin_backup
@@ -222,7 +222,8 @@ def _fields(stage: Stage, site: Site) -> dict[str, Any]:
     outputs = dict(stage.outputs)
     if "key" in outputs:
         # What the old job stored under its own key is removed: this one needs another.
-        outputs["key"] = reserve_key(site.pk)
+        suffix = ENCRYPTED_SUFFIX if outputs.get("encrypted_to") else ""
+        outputs["key"] = f"{reserve_key(site.pk)}{suffix}"
     return {
         "state": StageState.COMPLETED,
         "started_at": stage.started_at,

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from backups.actions.admission import give_out_soon
 from backups.actions.followups import open_tasks_of_failed
+from backups.actions.receipts import DISPROVED_CODES, record_disproved
 from backups.actions.storable import storable
 from backups.actions.transitions import move, record, seconds_from_now
 from backups.models import Backup, BackupStatus, EventLevel, Job
@@ -85,6 +86,8 @@ def end_job(
                 created_at=Now(),
             )
         if to == JobState.FAILED:
+            if job.kind == JobKind.VERIFY and changes.get("error_code") in DISPROVED_CODES:
+                record_disproved(job, message=message)
             open_tasks_of_failed(job)
         _end_waiting(job, to)
     give_out_soon(job.node_id)

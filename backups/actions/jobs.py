@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from backups.actions.admission import give_out_soon
+from backups.actions.backups import hold_backup
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.quotas import require_quota
 from backups.actions.room import WRITING_STAGES, expected_bytes, require_room
@@ -19,7 +20,7 @@ from backups.errors import (
     NodeDisabledError,
     StorageMissingError,
 )
-from backups.models import Job, Site, Stage, Storage
+from backups.models import Backup, Job, Site, Stage, Storage
 from backups.registry import stages_of
 from backups.roles import Person
 from backups.states import JobKind
@@ -97,22 +98,27 @@ def begin_job(
     message: str,
     done_stages: Mapping[str, Mapping[str, Any]] | None = None,
     holds_site: bool = True,
+    source: Backup | None = None,
     **values: Any,  # noqa: ANN401
 ) -> Job:
     """Record a job of the kind for a site that was just read, and have it sent.
 
     Unless it `holds_site`, others may work on the site at the same time. Raises
-    `BackupAlreadyRunningError` where another one holds it, and `InUseError`.
+    `BackupAlreadyRunningError` where another one holds it, `InUseError`, and `BackupGoingError` for
+    a `source` that is being removed.
     """
     done = done_stages or {}
     try:
         with transaction.atomic():
+            if source is not None:
+                hold_backup(source.pk)
             job = Job.objects.create(
                 kind=kind,
                 site=site,
                 active_site=site if holds_site else None,
                 node=site.node,
                 storage=storage,
+                source=source,
                 requested_by_id=requested_by.pk if requested_by else None,
                 trigger=trigger,
                 queued_at=Now(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from backups.actions import control, questions, restores
+from backups.actions import control, proofs, questions, restores
 from backups.actions.control import Cleanup
 from backups.actions.leftovers import CleanupReport
 from backups.errors import (
@@ -89,8 +89,8 @@ def retry_with_what_is_left(*, job: Job, requested_by: Person | None) -> Retried
     A node that cannot be asked keeps nobody from trying again: the new job does all stages then.
     Raises what `control.retry_job` does.
     """
-    if job.kind == JobKind.RESTORE:
-        return _restored_again(job, requested_by)
+    if job.kind != JobKind.BACKUP:
+        return _begun_again(job, requested_by)
     intact, reason = _intact_stages(job)
     new = control.retry_job(job=job, requested_by=requested_by, intact_stages=intact)
     stages = stages_of(new.kind)
@@ -102,10 +102,11 @@ def retry_with_what_is_left(*, job: Job, requested_by: Person | None) -> Retried
     return Retried(new, name, message)
 
 
-def _restored_again(job: Job, requested_by: Person | None) -> Retried:
+def _begun_again(job: Job, requested_by: Person | None) -> Retried:
     control.require_retryable(job)
-    new = restores.begin_again(job=job, requested_by=requested_by)
-    return Retried(new, None, f"Restore of {new.site.name} begins again from the beginning")
+    begin_again = {JobKind.RESTORE: restores.begin_again, JobKind.VERIFY: proofs.begin_again}
+    new = begin_again[JobKind(job.kind)](job=job, requested_by=requested_by)
+    return Retried(new, None, f"The {job.kind} of {new.site.name} begins again from the beginning")
 
 
 def _intact_stages(job: Job) -> tuple[list[str], str]:

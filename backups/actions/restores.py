@@ -185,6 +185,10 @@ def _check_fields(request: RestoreRequest) -> None:
     path = PurePosixPath(request.target_path)
     fits = not request.target_path or (path.is_absolute() and ".." not in path.parts)
     _require(fits, "target_path", "Give an absolute path without “..”.")
+    _require(not (is_copy and request.rewrite_url), "rewrite_url", "A copy has no address yet.")
+    _require(
+        not request.rewrite_url or request.what != FILES, "rewrite_url", "Only a database has it."
+    )
     _require(request.what != DATABASE or not request.paths, "paths", "Only files have paths.")
     _require(request.what != FILES or not request.tables, "tables", "Only a database has tables.")
     for path_in_bundle in request.paths:

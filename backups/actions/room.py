@@ -7,7 +7,7 @@ from django.db.models import OuterRef, Subquery
 
 from backups import queries
 from backups.errors import NoRoomError
-from backups.models import Backup, BackupStatus, Job, Node, Site, Stage
+from backups.models import Backup, BackupStatus, Job, Node, Site, Stage, Storage
 from backups.states import ACTIVE, StageState
 
 # What a site may have grown by since its last backups, of which the largest counts.
@@ -49,7 +49,14 @@ def expected_bytes(site: Site) -> int:
     """Return what the largest of the site's last good bundles leads to expect, 0 without any."""
     good = Backup.objects.filter(site=site, status=BackupStatus.SUCCESS, is_suspect=False)
     sizes = good.order_by("-created_at", "-id").values_list("size_bytes", flat=True)
-    return max(sizes[:LAST_BACKUPS], default=0) * GROWTH_PERCENT // 100
+    expected = max(sizes[:LAST_BACKUPS], default=0) * GROWTH_PERCENT // 100
+    # An encrypted bundle lies beside the plain one until it is known to be whole.
+    return expected * 2 if expected and _is_encrypted(site) else expected
+
+
+def _is_encrypted(site: Site) -> bool:
+    storage = site.storage or Storage.objects.filter(is_default=True).first()
+    return bool(storage and storage.encryption_recipients)
 
 
 def bytes_still_to_come(node: Node) -> int:

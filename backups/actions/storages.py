@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -17,14 +17,21 @@ _UNTESTED: dict[str, Any] = {"capabilities": None, "tested_at": None, "test_erro
 
 
 def create_storage(
-    *, name: str, type: str, config: Mapping[str, Any], is_default: bool = False
+    *,
+    name: str,
+    type: str,
+    config: Mapping[str, Any],
+    is_default: bool = False,
+    encryption_recipients: Sequence[str] = (),
 ) -> Storage:
     """Create a storage; what the kind of store calls secret in `config` is kept encrypted.
 
-    Raises `InvalidFieldError` naming the field for a configuration that cannot be right.
+    Its bundles are encrypted to the recipients, public keys of age, if there are any. Raises
+    `InvalidFieldError` naming the field for a configuration that cannot be right.
     """
     storage = Storage(name=name, type=type, is_default=is_default)
     _take_config(storage, config)
+    _take_recipients(storage, encryption_recipients)
     with transaction.atomic():
         storage.save()
         _keep_one_default(storage)
@@ -35,11 +42,13 @@ def change_storage(
     *,
     storage: Storage,
     config: Mapping[str, Any] | None = None,
+    encryption_recipients: Sequence[str] | None = None,
     **changes: Any,  # noqa: ANN401
 ) -> Storage:
     """Change a storage; secrets that `config` does not name stay as they are, empty ones go.
 
-    A changed configuration has to be tested anew. Raises `InUseError` for another `type` while
+    A changed configuration has to be tested anew. Changed recipients count for bundles that are
+    not stored yet; what is stored stays as it is. Raises `InUseError` for another `type` while
     backups are kept there, else as `create_storage`.
     """
     with transaction.atomic():
@@ -53,6 +62,8 @@ def change_storage(
             setattr(storage, name, value)
         if config is not None or new_type != storage.type:
             _take_config(storage, {**kept, **(config or {})})
+        if encryption_recipients is not None:
+            _take_recipients(storage, encryption_recipients)
         if storage.full_config() != before:
             for name, value in _UNTESTED.items():
                 setattr(storage, name, value)
@@ -95,6 +106,13 @@ def _take_config(storage: Storage, given: Mapping[str, Any]) -> None:
     secret = registry.store_secrets(storage.type)
     storage.config = {name: value for name, value in wanted.items() if name not in secret}
     storage.secrets = {name: value for name, value in wanted.items() if name in secret}
+
+
+def _take_recipients(storage: Storage, recipients: Sequence[str]) -> None:
+    try:
+        storage.encryption_recipients = registry.checked_recipients(recipients)
+    except registry.engine_error_class() as error:
+        raise InvalidFieldError("encryption_recipients", _sentence(error)) from error
 
 
 def _field_of(error: Exception) -> str:

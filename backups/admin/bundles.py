@@ -5,19 +5,29 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from backups import registry
+from backups.actions import pins
+from backups.admin.asking import confirmation, do_each, is_confirmed
 from backups.admin.base import VisibleNodes
 from backups.admin.long_lists import OfSitesAdmin
 from backups.admin.shown import NOTHING, badge, row_link, size
 from backups.models import Backup
 from backups.queries import backups_visible_to
+
+
+class PinForm(forms.Form):
+    """Why the selected backups are kept."""
+
+    note = forms.CharField(required=False, max_length=pins.MOST_CHARACTERS)
 
 
 @admin.register(Backup)
@@ -33,10 +43,14 @@ class BackupAdmin(OfSitesAdmin):
     fieldsets = (
         (None, {"fields": ("name", "site_link", "status_shown", "size", "created_at", "job_link",
                            "download")}),
-        ("Where it is", {"fields": ("storage_name", "address")}),
-        ("Is it whole", {"fields": ("sha256", "verified_by", "verified_at", "is_suspect")}),
+        ("Where it is", {"fields": ("storage_name", "address", "encrypted_to_shown")}),
+        ("Is it whole", {"fields": ("sha256", "verified_by", "verified_at", "proven_at",
+                                    "is_suspect", "checked_at", "check_problem")}),
+        ("How long it stays", {"fields": ("pinned_at", "pinned_by", "pin_note", "locked_until",
+                                          "removing_since")}),
         ("Inside", {"classes": ("collapse",), "fields": ("backup_type", "facts_shown")}),
     )  # fmt: skip
+    actions = ("pin", "unpin")
     first_steps = ("No backup has been made yet. Select sites in their list and back them up.",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backup]:
@@ -71,9 +85,14 @@ class BackupAdmin(OfSitesAdmin):
     @admin.display(description="status")
     def status_shown(self, backup: Backup) -> SafeString:
         shown = badge(backup.status)
-        if not backup.is_suspect:
-            return shown
-        return format_html("{} {}", shown, badge("suspect", "warning"))
+        words = {
+            "suspect": backup.is_suspect,
+            "not as recorded": bool(backup.check_problem),
+            "pinned": backup.pinned_at is not None,
+            "being removed": backup.removing_since is not None,
+        }
+        more = [badge(word, "warning") for word, holds in words.items() if holds]
+        return format_html_join(" ", "{}", ((one,) for one in (shown, *more)))
 
     @admin.display(description="size")
     def size(self, backup: Backup) -> str:
@@ -85,6 +104,57 @@ class BackupAdmin(OfSitesAdmin):
             return NOTHING
         address = reverse("backup-download", args=[backup.pk])
         return format_html('<a href="{}">Get a link to the bundle</a>, good for a while', address)
+
+    @admin.display(description="encrypted to")
+    def encrypted_to_shown(self, backup: Backup) -> str:
+        return ", ".join(backup.encrypted_to) or "nobody: it is plain"
+
+    @admin.action(description="Pin selected backups", permissions=["view"])
+    def pin(self, request: HttpRequest, queryset: QuerySet[Backup]) -> TemplateResponse | None:
+        """Ask for the reason, then keep each of them until somebody takes the pin away."""
+        form = PinForm(request.POST if is_confirmed(request) else None)
+        if not form.is_valid():
+            return confirmation(
+                self,
+                request,
+                queryset,
+                title="Pin backups",
+                explanation="Retention removes none of these backups until it is unpinned.",
+                button="Pin them",
+                labels=map(str, queryset),
+                form=form,
+            )
+        user: Any = request.user
+        note = form.cleaned_data["note"]
+
+        def act(backup: Backup) -> str:
+            pins.pin_backup(backup=backup, by=user, note=note)
+            return f"{backup} is pinned"
+
+        do_each(self, request, queryset, act)
+        return None
+
+    @admin.action(description="Unpin selected backups", permissions=["view"])
+    def unpin(self, request: HttpRequest, queryset: QuerySet[Backup]) -> TemplateResponse | None:
+        """Ask, then let the policy decide again."""
+        if not is_confirmed(request):
+            return confirmation(
+                self,
+                request,
+                queryset,
+                title="Unpin backups",
+                explanation="Retention removes these backups as soon as no rule keeps them.",
+                button="Unpin them",
+                labels=map(str, queryset),
+            )
+        user: Any = request.user
+
+        def act(backup: Backup) -> str:
+            pins.unpin_backup(backup=backup, by=user)
+            return f"{backup} is no longer pinned"
+
+        do_each(self, request, queryset, act)
+        return None
 
     @admin.display(description="facts")
     def facts_shown(self, backup: Backup) -> SafeString:

@@ -31,6 +31,8 @@ from backups.models import MAX_SLOTS, EnrolmentToken, Node, Worker
 from backups.queries import nodes_visible_to, nodes_with_standing
 from backups.roles import Role
 
+RETENTION = ("retention_copies", "retention_daily", "retention_weekly", "retention_monthly",
+             "retention_yearly")  # fmt: skip
 # They open other folders of the host, or the node to other people.
 FOR_SUPER_ADMINS = ("name", "allowed_roots", "admins")
 
@@ -83,6 +85,7 @@ class NodeAdmin(PausesSchedules, DomainAdmin):
             "Work",
             {"fields": ("slots", "is_draining", "nice", "io_class", "upload_bytes_per_second")},
         ),
+        ("Retention of its sites", {"fields": RETENTION}),
         ("Schedules", {"fields": ("time_zone", "blackouts", "schedule_window_minutes")}),
         ("People", {"fields": ("admins",)}),
         ("Record", {"fields": ("ip_address", *readonly_fields)}),

@@ -60,16 +60,19 @@ SCHEDULE: Any = (
     {
         "description": "Weekly: days from 0 (Monday) to 6 (Sunday). Monthly: days from 1 to 31. "
         "Cron: five fields, in which 0 and 7 are Sunday.",
-        "fields": (*schedules.SCHEDULE_FIELDS, "retention_copies"),
+        "fields": schedules.SCHEDULE_FIELDS,
     },
 )
-OWN_FIELDS = sites.OWN_FIELDS | set(schedules.SCHEDULE_FIELDS) | {"retention_copies"}
+RETENTION = ("retention_copies", "retention_daily", "retention_weekly", "retention_monthly",
+             "retention_yearly")  # fmt: skip
+OWN_FIELDS = sites.OWN_FIELDS | set(schedules.SCHEDULE_FIELDS) | set(RETENTION)
 # For those who may not change them: without the password, which a page that is only read would
 # show, without the people, and without links to what they may not open.
 LOOKED_AT = (
     (None, {"fields": ("name", "url", "node_name", "wp_path", "wp_config_path", "excludes")}),
     SCHEDULE,
     ("Storage", {"fields": ("storage_name",)}),
+    ("Retention", {"fields": RETENTION}),
     ("Record", {"fields": RECORD}),
 )
 
@@ -105,6 +108,7 @@ class SiteAdmin(PausesSchedules, DomainAdmin):
         ),
         SCHEDULE,
         ("Storage", {"fields": ("storage",)}),
+        ("Retention", {"fields": RETENTION}),
         ("People", {"fields": ("admins",)}),
         ("Record", {"fields": RECORD}),
     )  # fmt: skip

@@ -11,9 +11,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from backups import registry
 from backups.actions import storages
 from backups.admin.base import SUPER_ADMINS, DomainAdmin, adopt
 from backups.admin.shown import badge, list_link
+from backups.errors import with_hint
 from backups.models import Storage
 from backups.queries import may_manage_storage
 
@@ -33,9 +35,31 @@ class StorageForm(_ModelForm):
         help_text='As JSON: {"secret_access_key": "…"}. Empty keeps what is stored.',
     )
 
+    encryption_recipients = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 70, "spellcheck": "false"}),
+        help_text="Public keys of age (age1…), one a line: new backups are encrypted to all of "
+        "them. Empty for plain backups. Keep the secret keys apart from the nodes.",
+    )
+
     class Meta:
         model = Storage
         fields = ("name", "type", "is_default", "config")
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **options)
+        if self.instance.pk:
+            self.initial["encryption_recipients"] = "\n".join(self.instance.encryption_recipients)
+
+    def clean_encryption_recipients(self) -> list[str]:
+        """Return the keys as they are kept."""
+        text = self.cleaned_data["encryption_recipients"]
+        lines = [line for line in text.splitlines() if line.strip()]
+        try:
+            return registry.checked_recipients(lines)
+        except registry.engine_error_class() as error:
+            sentence = with_hint(str(error), getattr(error, "hint", ""))
+            raise forms.ValidationError(sentence) from error
 
     def clean_new_secrets(self) -> dict[str, Any]:
         """Return the secrets as an object."""
@@ -64,7 +88,10 @@ class StorageAdmin(DomainAdmin):
     list_filter = ("type", "is_default")
     search_fields = ("name",)
     readonly_fields = ("secrets_set", "capabilities", "tested_at", "test_error", "created_at")
-    fields = ("name", "type", "is_default", "config", "new_secrets", *readonly_fields)
+    fields = (
+        "name", "type", "is_default", "config", "new_secrets", "encryption_recipients",
+        *readonly_fields,
+    )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Storage]:
         """Return the storages for whoever manages them."""
@@ -94,6 +121,7 @@ class StorageAdmin(DomainAdmin):
         change: bool,
     ) -> None:
         values = {name: form.cleaned_data[name] for name in ("name", "type", "is_default")}
+        values["encryption_recipients"] = form.cleaned_data["encryption_recipients"]
         config = {**(form.cleaned_data["config"] or {}), **form.cleaned_data["new_secrets"]}
         if change:
             storages.change_storage(storage=obj, config=config, **values)

@@ -115,6 +115,10 @@ def _storage_tested(answer: Answer) -> Response:
     return Response({"success": True, "capabilities": answer.body["capabilities"]})
 
 
+def _bundle_listed(answer: Answer) -> Response:
+    return Response({**answer.context, **answer.body})
+
+
 def _object_deleted(answer: Answer) -> Response:
     """Forget the backup whose object is gone; whether it was there only changes the words."""
     backup_id, name = answer.context["backup_id"], answer.context["name"]
@@ -148,4 +152,5 @@ FINISH: dict[str, Callable[[Answer], Response]] = {
     "add_site": _site_added,
     "test_storage": _storage_tested,
     "delete_backup": _object_deleted,
+    "list_bundle": _bundle_listed,
 }

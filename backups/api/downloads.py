@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
+from django.utils.http import content_disposition_header
 from rest_framework.request import Request
 
 from backups import registry
@@ -20,7 +21,7 @@ from backups.api import links
 from backups.api.access import person
 from backups.api.errors import json_error
 from backups.connections import let_go
-from backups.errors import DownloadUnavailableError
+from backups.errors import DownloadUnavailableError, with_hint
 from backups.models import Backup
 from backups.queries import node_of_backup
 
@@ -101,12 +102,51 @@ def streamed(request: HttpRequest, backup: Backup) -> HttpResponseBase:
         last = span.offset + span.length - 1
         response["Content-Range"] = f"bytes {span.offset}-{last}/{source.size}"
     response["Content-Length"] = str(span.length)
-    response["Content-Type"] = "application/zstd"
+    response["Content-Type"] = (
+        "application/octet-stream" if backup.encrypted_to else "application/zstd"
+    )
     response["Content-Disposition"] = f'attachment; filename="{backup.filename}"'
     response["Accept-Ranges"] = "bytes"
     response["ETag"] = _etag(backup)
     response["Cache-Control"] = "private, no-store"
     return response
+
+
+def file_of(request: HttpRequest, backup: Backup, path: str) -> HttpResponseBase:
+    """Return one file of the bundle as a response; fetches its frames only.
+
+    Raises `DownloadUnavailableError` where the panel cannot reach the bundle, and for a path that
+    is no file in it.
+    """
+    require_bundle(backup)
+    source = open_here(backup)
+    try:
+        bundle = registry.open_bundle(
+            source,
+            settings.HOLDFAST_AGE_IDENTITY_FILE,
+            is_encrypted=bool(backup.encrypted_to),
+        )
+        size, pieces = bundle.file(path.encode("utf-8", "surrogateescape"))
+    except registry.engine_error_class() as error:
+        raise DownloadUnavailableError(_told(error)) from error
+    let_go()
+    is_async = isinstance(request, ASGIRequest)
+    body = StreamingHttpResponse(_in_threads(pieces) if is_async else pieces)
+    body["Content-Length"] = str(size)
+    body["Content-Type"] = "application/octet-stream"
+    name = path.rstrip("/").rpartition("/")[2]
+    body["Content-Disposition"] = content_disposition_header(True, name)
+    body["Cache-Control"] = "private, no-store"
+    return body
+
+
+def _told(error: Any) -> str:  # noqa: ANN401
+    return with_hint(error.message, error.hint)
+
+
+async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(next, pieces, b""):
+        yield piece
 
 
 @dataclass(frozen=True, slots=True)

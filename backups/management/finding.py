@@ -8,7 +8,7 @@ import uuid
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
 
-from backups.models import Job, Site
+from backups.models import Backup, BackupStatus, Job, Site
 
 # Shorter beginnings of an id fit too many jobs to be meant.
 SHORTEST_BEGINNING = 6
@@ -27,6 +27,21 @@ def find_site(wanted: str) -> Site:
         raise CommandError(f"Several sites are called {wanted}; give one's id: {ids}.")
     known = ", ".join(Site.objects.values_list("name", flat=True)[:20]) or "none yet"
     raise CommandError(f"There is no site {wanted} (known: {known}).")
+
+
+def find_backup(site: Site, wanted: str) -> Backup:
+    """Return the site's newest good backup ("latest"), or the one with that id, whoever's it is."""
+    rows = Backup.objects.select_related("storage", "site__node", "job__node")
+    good = rows.filter(status=BackupStatus.SUCCESS)
+    if wanted.isdigit():
+        found = good.filter(pk=int(wanted)).first()
+    else:
+        found = good.filter(site=site, is_suspect=False).first() if wanted == "latest" else None
+    if found is None:
+        recent = good.filter(site=site)[:5]
+        known = ", ".join(f"{one.pk} ({one.created_at:%Y-%m-%d %H:%M})" for one in recent)
+        raise CommandError(f"There is no good backup {wanted} (of {site.name}: {known or 'none'}).")
+    return found
 
 
 def find_job(wanted: str) -> Job:

@@ -2,11 +2,13 @@
 
 from backups.models.audit import AuditEntry, AuditOutcome, AuditSource
 from backups.models.backup import Backup, BackupStatus
+from backups.models.errand import Errand, ErrandKind
 from backups.models.event import EventLevel, JobEvent
 from backups.models.followup import FollowUpTask
 from backups.models.job import Job, Stage
 from backups.models.leadership import Leadership
 from backups.models.node import MAX_SLOTS, EnrolmentToken, InputOutputClass, Node, Worker
+from backups.models.proof import Proof, ProofOutcome
 from backups.models.site import Site
 from backups.models.storage import Storage
 
@@ -18,6 +20,8 @@ __all__ = [
     "Backup",
     "BackupStatus",
     "EnrolmentToken",
+    "Errand",
+    "ErrandKind",
     "EventLevel",
     "FollowUpTask",
     "InputOutputClass",
@@ -25,6 +29,8 @@ __all__ = [
     "JobEvent",
     "Leadership",
     "Node",
+    "Proof",
+    "ProofOutcome",
     "Site",
     "Stage",
     "Storage",

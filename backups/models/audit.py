@@ -19,6 +19,7 @@ class AuditSource(models.TextChoices):
     DASHBOARD = "dashboard", "Dashboard"
     COMMAND = "command", "Command"
     STREAM = "stream", "Stream"
+    COORDINATOR = "coordinator", "Coordinator"
 
 
 class AuditOutcome(models.TextChoices):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 
 from backups.models.job import Job
@@ -20,7 +21,10 @@ class BackupStatus(models.TextChoices):
 class Backup(models.Model):
     """What a job left behind: SUCCESS with a bundle, or FAILED without one.
 
-    Made by the job's last conditional update only, so a row says what is really there.
+    Made by the job's last conditional update only, so a row says what is really there. From
+    `removing_since` on its object may be gone at any moment: nothing may begin to use it.
+    `proven_at` is when a trial restore last found it whole; `checked_at` when its object was last
+    looked at, and `check_problem` what was found amiss then.
     """
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="backups")
@@ -38,7 +42,22 @@ class Backup(models.Model):
     is_suspect = models.BooleanField(
         default=False, help_text="Holds much less than the backup before it."
     )
+    encrypted_to = models.JSONField(
+        default=list, blank=True, help_text="Whose keys open it, as age1…; empty for a plain one."
+    )
     facts = models.JSONField(default=dict, blank=True)
+    proven_at = models.DateTimeField(null=True, blank=True)
+    pinned_at = models.DateTimeField(null=True, blank=True)
+    pinned_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    pin_note = models.CharField(max_length=200, blank=True)
+    removing_since = models.DateTimeField(null=True, blank=True)
+    locked_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until then the storage lets nobody delete the object."
+    )
+    checked_at = models.DateTimeField(null=True, blank=True)
+    check_problem = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:
@@ -47,6 +66,7 @@ class Backup(models.Model):
             models.Index(fields=["site", "-created_at"]),
             models.Index(fields=["status", "created_at", "size_bytes"]),
             models.Index(fields=["is_suspect", "created_at"]),
+            models.Index(fields=["status", "checked_at"]),
             # Sums are made in these alone: of all sites, and of some.
             models.Index(fields=["status", "storage", "size_bytes"]),
             models.Index(fields=["site", "status", "storage", "size_bytes"]),

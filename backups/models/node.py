@@ -11,6 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from backups.models.pausing import Pausable
+from backups.models.rules import RetentionRules
 from backups.schedule import validate_blackouts, validate_zone
 
 # Each slot is a process of its own; a number beyond this is a slip of the hand.
@@ -34,7 +35,7 @@ class InputOutputClass(models.TextChoices):
     IDLE = "idle", "Only what nobody else wants"
 
 
-class Node(Pausable):
+class Node(RetentionRules, Pausable):
     """A host with sites on it; its workers consume the queue `node.<uuid>`.
 
     `held_by` is the identity of the host that works as this node: its spool and its boot. Workers

@@ -7,12 +7,13 @@ from pathlib import PurePosixPath
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 
 from backups.fields import EncryptedJSONField
 from backups.models.node import MAX_WINDOW_MINUTES, Node
 from backups.models.pausing import Pausable
+from backups.models.rules import RetentionRules
 from backups.models.storage import Storage
 from backups.registry import database_engine_choices
 from backups.schedule import ScheduleFrequency, validate_zone
@@ -31,7 +32,7 @@ def validate_patterns(patterns: object) -> None:
         raise ValidationError('Excludes are a list of patterns, as ["wp-content/cache/"].')
 
 
-class Site(Pausable):
+class Site(RetentionRules, Pausable):
     """A directory tree and a database on one node.
 
     An empty `db_engine` means: read wp-config.php on the node at each backup.
@@ -76,6 +77,8 @@ class Site(Pausable):
     )
     schedule_time = models.CharField(max_length=5, default="02:00")
     schedule_days = models.CharField(max_length=100, blank=True)
+    # When it is next looked at what of its backups is to go; empty is now.
+    retention_due_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
     schedule_cron = models.CharField(max_length=100, blank=True)
     time_zone = models.CharField(
         max_length=64,
@@ -88,9 +91,6 @@ class Site(Pausable):
         blank=True,
         validators=[MaxValueValidator(MAX_WINDOW_MINUTES)],
         help_text="Within how many minutes of its time it starts; empty takes the node's.",
-    )
-    retention_copies = models.PositiveSmallIntegerField(
-        default=7, validators=[MinValueValidator(1)]
     )
     # When the next backup starts by itself, spread and blackouts counted in. It stays where it is
     # while it cannot start: it is made up for once.
@@ -109,6 +109,9 @@ class Site(Pausable):
     backup_count = models.PositiveIntegerField(default=0, editable=False)
     last_backup = models.DateTimeField(null=True, blank=True, editable=False)
     storage_used_bytes = models.BigIntegerField(default=0, editable=False)
+    # Of its newest proof that passed; see `Proof`.
+    proven_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    proven_seconds = models.FloatField(null=True, blank=True, editable=False)
     admins = models.ManyToManyField(
         settings.AUTH_USER_MODEL, blank=True, related_name="assigned_sites"
     )

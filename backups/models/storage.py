@@ -17,6 +17,11 @@ class Storage(models.Model):
     type = models.CharField(max_length=20, choices=store_choices)
     config = models.JSONField(default=dict, blank=True)
     secrets = EncryptedJSONField(blank=True, default="")
+    encryption_recipients = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Public keys of age (age1…) that new backups are encrypted to; empty for none.",
+    )
     is_default = models.BooleanField(default=False)
     capabilities = models.JSONField(null=True, blank=True, editable=False)
     tested_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -4,6 +4,7 @@ from backups.queries.audit import AuditedObject, audited_object, audited_objects
 from backups.queries.followups import overdue, task_stats, tasks_with_state
 from backups.queries.pages import page_of
 from backups.queries.plans import schedule_of
+from backups.queries.proofs import backups_to_prove
 from backups.queries.protection import (
     protection_counts,
     sites_with_protection,
@@ -74,6 +75,7 @@ __all__ = [
     "audited_object",
     "audited_objects",
     "backup_status",
+    "backups_to_prove",
     "backups_visible_to",
     "events_visible_to",
     "follow_up_tasks_visible_to",

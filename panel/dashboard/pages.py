@@ -32,6 +32,7 @@ from panel.dashboard.figures import charts_of
 from panel.dashboard.filters import FilterForm, Scope, scope_of
 from panel.dashboard.overview import fleet_health, overview, page_of_sites
 from panel.dashboard.schedules import schedule_shown
+from panel.dashboard.words import duration
 from panel.errors import read_only
 
 # Stands in addresses for the job that a page's script will name.
@@ -107,6 +108,7 @@ def site(request: HttpRequest, site_id: int) -> HttpResponseBase:
     context = {
         "site": row,
         "quota": site_quota(row),
+        "restores_in": None if row.proven_seconds is None else duration(row.proven_seconds),
         "schedule": schedule_shown(row),
         "may_manage": may_manage,
         "stages": STAGE_NAMES,
@@ -154,12 +156,15 @@ def _site_settings(row: Site, *, may_manage: bool) -> dict[str, Any]:
             "reset": "backup-reset",
             "logs": "backup-logs",
             "backups": "site-backups",
+            "restore": "site-restore",
         }.items()
     }
     return {
         **of_site,
         "job": reverse("job", args=[NO_JOB]),
+        "jobs": reverse("jobs"),
         "retry": reverse("job-retry", args=[NO_JOB]),
+        "undo": reverse("job-undo", args=[NO_JOB]),
         "backup": reverse("backup", args=[0]),
         "site": row.name,
         "siteId": row.pk,

@@ -37,7 +37,13 @@ GET    /api/v1/activity-logs/                           200   200   200   200   
 GET    /api/v1/activity-logs/me                         200   200   200   200   200
 GET    /api/v1/backups/{backup_id}                      200   200   403   200   403
 DELETE /api/v1/backups/{backup_id}                      200   200   403   403   403
+GET    /api/v1/backups/{backup_id}/contents             503   503   403   503   403
+GET    /api/v1/backups/{backup_id}/file                 409   409   403   409   403
+GET    /api/v1/backups/{backup_id}/proofs               200   200   403   200   403
+POST   /api/v1/backups/{backup_id}/verify               202   202   403   202   403
 GET    /api/v1/backups/{backup_id}/download             200   200   403   200   403
+POST   /api/v1/backups/{backup_id}/pin                  200   200   403   200   403
+DELETE /api/v1/backups/{backup_id}/pin                  200   200   403   200   403
 GET    /api/v1/daemon/answers/{link}                    404   404   404   404   404
 POST   /api/v1/daemon/backup/reset/{site_id}            200   200   403   403   403
 GET    /api/v1/daemon/backup/status/{site_id}           200   200   403   200   403
@@ -47,6 +53,7 @@ GET    /api/v1/jobs                                     200   200   200   200   
 GET    /api/v1/jobs/{job_id}                            200   200   403   200   403
 DELETE /api/v1/jobs/{job_id}                            409   409   403   409   403
 POST   /api/v1/jobs/{job_id}/retry                      202   202   403   202   403
+POST   /api/v1/jobs/{job_id}/undo                       409   409   403   409   403
 GET    /api/v1/nodes/                                   200   200   200   200   200
 GET    /api/v1/nodes/{node_id}                          200   200   403   403   403
 PATCH  /api/v1/nodes/{node_id}                          200   200   403   403   403
@@ -72,6 +79,9 @@ GET    /api/v1/sites/{site_id}/backups                  200   200   403   200   
 PUT    /api/v1/sites/{site_id}/quota                    200   200   403   403   403
 GET    /api/v1/sites/{site_id}/quota/check              200   200   403   200   403
 GET    /api/v1/sites/{site_id}/quota/status             200   200   403   200   403
+POST   /api/v1/sites/{site_id}/restore                  202   202   403   202   403
+GET    /api/v1/sites/{site_id}/retention                200   200   403   200   403
+PUT    /api/v1/sites/{site_id}/retention                200   200   403   200   403
 GET    /api/v1/sites/{site_id}/schedule                 200   200   403   200   403
 PUT    /api/v1/sites/{site_id}/schedule                 200   200   403   200   403
 POST   /api/v1/sites/{site_id}/schedule/pause           200   200   403   200   403
@@ -129,6 +139,7 @@ PLAIN = {
 QUERIES = {
     "GET /api/v1/daemon/scan": "?node_id={node_id}",
     "PUT /api/v1/sites/{site_id}/quota": "?quota_gb=5",
+    "GET /api/v1/backups/{backup_id}/file": "?path=wp-config.php",
 }
 WRONG_SIGN_IN = {"email": "super@example.com", "password": "wrong"}
 SIGN_UP = {"email": "new@example.com", "password": "a-fine-password-7"}
@@ -149,6 +160,7 @@ def body_of(route: str, world: World) -> Any:
         "POST /api/v1/sites/": site,
         "PUT /api/v1/sites/{site_id}": site,
         "PATCH /api/v1/sites/{site_id}": {"name": "renamed.example"},
+        "POST /api/v1/sites/{site_id}/restore": {"backup_id": ids["backup_id"]},
         "PUT /api/v1/sites/{site_id}/schedule": {"schedule_frequency": "daily"},
         "POST /api/v1/sites/manual": {"path": f"{root}/new", "node_id": ids["node_id"]},
         "POST /api/v1/storage/providers": storage,

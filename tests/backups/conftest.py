@@ -130,6 +130,21 @@ def closed_broker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def answering(live_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let questions to nodes be answered at once, in this process, by what nodes run."""
+    import workers.tasks  # noqa: F401  registers the questions
+
+    current_app.set_current()
+    for name, task in current_app.tasks.items():
+        if name.startswith("node."):
+            # Read from the settings when a task is first used, which may be long ago.
+            monkeypatch.setattr(task, "store_eager_result", True)
+    current_app.conf.update(task_always_eager=True, task_store_eager_result=True)
+    yield
+    current_app.conf.update(task_always_eager=False, task_store_eager_result=False)
+
+
+@pytest.fixture
 def settled_dispatch(db: None, closed_broker: None) -> Iterator[None]:
     """Wait at the end for what was to be sent after a commit: it needs the database until then."""
     yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pyrage
 import pytest
 from django.contrib import admin
 from django.db import connection
@@ -190,6 +191,22 @@ def test_storage_takes_secrets_and_never_shows_them(staff: Client, db: None) -> 
     assert (storage.name, storage.secrets) == ("renamed", {"secret_access_key": "geheim"})
     said = staff.post(url, {**form, "config": '{"bukket": "b"}'}, follow=True).content.decode()
     assert "no field bukket" in said
+
+
+def test_storage_takes_recipients_one_a_line(staff: Client, db: None) -> None:
+    first, second = (str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2))
+    form = {"name": "s3", "type": "s3", "config": '{"bucket": "b"}'}
+    wrong = staff.post(page(Storage, "add"), {**form, "encryption_recipients": "age1wrong"})
+    assert "is no public key of age" in wrong.content.decode()
+    lines = f"{first}\r\n\r\n {second}\r\n"
+    staff.post(page(Storage, "add"), {**form, "encryption_recipients": lines})
+    storage = Storage.objects.get()
+    assert storage.encryption_recipients == [first, second]
+    url = page(Storage, "change", storage.pk)
+    assert f"{first}\n{second}</textarea>" in staff.get(url).content.decode()
+    staff.post(url, {**form, "encryption_recipients": ""})
+    storage.refresh_from_db()
+    assert storage.encryption_recipients == []
 
 
 def test_node_is_added_and_changed_without_its_readings(staff: Client, db: None) -> None:

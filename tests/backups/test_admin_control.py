@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from backups.models import EnrolmentToken, Job, Node, Site, Storage
+from backups.models import Backup, EnrolmentToken, Job, Node, Site, Storage
 from panel.accounts.models import User
 from tests.backups.conftest import claimed, ended_job
 from tests.backups.test_admin import make_token, page, site_form
@@ -186,3 +187,17 @@ def test_tokens_are_shown_without_their_hash(staff: Client, node: Node) -> None:
         assert token.token_hash not in staff.get(url).content.decode()
     Node.objects.update(credential_hash="c" * 64)
     assert "c" * 64 not in staff.get(page(Node, "change", node.pk)).content.decode()
+
+
+def test_backups_are_pinned_and_unpinned_from_their_list(
+    staff: Client, site: Site, make_backup: Callable[..., Backup], super_admin: User
+) -> None:
+    backup = make_backup(site)
+    assert "Retention removes none of these" in run(staff, Backup, "pin", backup)
+    assert Backup.objects.get().pinned_at is None
+    said = run(staff, Backup, "pin", backup, confirmed="yes", note="before the relaunch")
+    assert "is pinned" in said
+    pinned = Backup.objects.get()
+    assert (pinned.pin_note, pinned.pinned_by) == ("before the relaunch", super_admin)
+    assert "is no longer pinned" in run(staff, Backup, "unpin", backup, confirmed="yes")
+    assert Backup.objects.get().pinned_at is None

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from backups.actions import jobs
 from backups.actions.room import expected_bytes, require_room
 from backups.errors import BackupAlreadyRunningError, NoRoomError
-from backups.models import Backup, Job, Node, Site, Worker
+from backups.models import Backup, Job, Node, Site, Storage, Worker
 from tests.workers.factories import dispatched_job
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled_dispatch")]
@@ -45,6 +45,16 @@ def test_room_is_refused_with_the_numbers_when_the_last_bundle_would_not_fit(
         assert said in caught.value.message
     assert (caught.value.code, caught.value.status) == ("not_enough_space", 409)
     assert require_room(site, with_free(node, 1250)) == 1150 * MEBIBYTE
+
+
+def test_an_encrypted_bundle_needs_room_beside_the_plain_one(
+    site: Site, storage: Storage, full_backup: Backup
+) -> None:
+    Storage.objects.update(encryption_recipients=["age1…"])
+    assert expected_bytes(Site.objects.get(pk=site.pk)) == 2 * 1150 * MEBIBYTE
+    Site.objects.update(storage=None)
+    Storage.objects.update(is_default=True)
+    assert expected_bytes(Site.objects.get(pk=site.pk)) == 2 * 1150 * MEBIBYTE
 
 
 def test_largest_of_the_last_three_good_bundles_counts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -21,9 +22,12 @@ from tests.servers.wordpress import (
     WordPressSite,
     copy_core,
     give_to_php,
+    run_php,
     wordpress_directory,
 )
 from workers.engine.databases import open_database
+from workers.engine.databases.base import DatabaseSpec
+from workers.engine.progress import SilentReporter
 from workers.engine.scan import scan
 from workers.engine.wordpress import (
     SiteInspection,
@@ -31,6 +35,8 @@ from workers.engine.wordpress import (
     inspect_site,
     read_site_identity,
 )
+from workers.engine.wordpress.rewrite import rewrite_site
+from workers.engine.wordpress.wp_config import rewrite_wp_config
 
 pytestmark = pytest.mark.slow
 
@@ -174,3 +180,53 @@ def test_the_front_page_answers_the_same_when_the_site_is_restored_elsewhere(
         mariadb_server.execute(
             f"RENAME TABLE {PREFIX}hidden TO {PREFIX}posts", wordpress_site.database
         )
+
+
+MOVED = "https://moved.example/blog"
+
+
+def test_the_site_lives_under_another_url_and_prefix_when_it_was_rewritten(
+    restored: tuple[Path, str], wordpress_site: WordPressSite, mariadb_server: MariaDBServer
+):
+    root, database = restored
+    server = mariadb_server
+    spec = DatabaseSpec(
+        "mysql", database, host=server.host, port=server.port, user="root", password=server.password
+    )
+    report = rewrite_site(
+        spec,
+        prefix=PREFIX,
+        old_url="http://holdfast.example",
+        new_url=MOVED,
+        old_path=str(wordpress_site.root),
+        new_path=str(root),
+        table_prefix_from=PREFIX,
+        table_prefix_to="moved_",
+        check=lambda: None,
+        reporter=SilentReporter(),
+    )
+    assert report.left == []
+    assert report.tables[f"{PREFIX}options"] >= 2
+    assert len(report.renamed) == 12
+    config = root / "wp-config.php"
+    config.write_bytes(rewrite_wp_config(config, {"$table_prefix": "moved_"}).content)
+
+    read = """<?php $_SERVER['HTTP_HOST'] = 'moved.example'; $_SERVER['HTTPS'] = 'on';
+    require __DIR__ . '/wp-load.php'; global $wpdb;
+    $broken = 0;
+    foreach ($wpdb->get_results("SELECT option_value v FROM $wpdb->options") as $row) {
+        $broken += is_serialized($row->v) && @unserialize($row->v) === false;
+    }
+    $admin = get_user_by('login', 'admin');
+    echo json_encode([home_url('/'), $broken, user_can($admin, 'manage_options'),
+        get_option('holdfast_binary')['nested'][3], wp_get_attachment_url(5)]);"""
+    home, broken, may, binary, attachment = json.loads(run_php(root, read))
+    assert (home, broken, may, binary) == (f"{MOVED}/", 0, True, "a\0b")
+    assert attachment.startswith(f"{MOVED}/wp-content/uploads/")
+
+    with WordPressServer(root, "moved.example") as web:
+        feed = web.get("/?feed=rss2")
+    assert MOVED in feed
+    assert EMOJI in feed
+    # The one place where the old URL stays: the posts' GUIDs.
+    assert "http://holdfast.example" not in re.sub(r"<guid[^>]*>[^<]*</guid>", "", feed)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from backups.registry import PIPELINES, STAGES
 from backups.states import JobKind
+from tests.servers.age import make_key
 from tests.workers.stages.pipeline import Pipeline, sqlite_pipeline
 from workers.engine.errors import Fenced, InterruptedWork, StopRequested
 from workers.engine.progress import SilentReporter
@@ -29,9 +31,12 @@ class EndingReporter(SilentReporter):
         raise self.ending
 
 
-@pytest.fixture
-def pipeline(tmp_path: Path) -> Pipeline:
-    return sqlite_pipeline(tmp_path)
+@pytest.fixture(params=["plain", "encrypted"])
+def pipeline(request: pytest.FixtureRequest, tmp_path: Path) -> Pipeline:
+    made = sqlite_pipeline(tmp_path)
+    if request.param == "encrypted":
+        made.recipients = (make_key(tmp_path / "key.txt").recipient,)
+    return made
 
 
 def run_before(pipeline: Pipeline, stage: str) -> None:
@@ -77,6 +82,25 @@ def test_it_ends_at_once_and_counts_for_nothing_when_told_to(
     assert list(store.list()) == []
 
 
+@pytest.mark.parametrize("damage", ["options", "postmeta", "plugins", "version"])
+def test_no_backup_fails_when_a_fact_about_the_site_cannot_be_read(
+    damage: str, pipeline: Pipeline
+) -> None:
+    site = pipeline.site.path
+    with sqlite3.connect(site / "wp-content" / "database" / ".ht.sqlite") as database:
+        if damage == "options":
+            database.execute("ALTER TABLE wp_options RENAME COLUMN option_value TO other")
+        if damage == "postmeta":
+            database.execute("CREATE TABLE wp_postmeta (meta_id TEXT, meta_value TEXT)")
+    database.close()
+    if damage == "plugins":
+        (site / "wp-content" / "plugins").write_text("a file in the folder's place")
+    if damage == "version":
+        (site / "wp-includes" / "version.php").mkdir(parents=True)
+    warnings = [warning for stage in ORDER for warning in pipeline.run(stage).warnings]
+    assert bool(warnings) is (damage != "version")
+
+
 @pytest.mark.parametrize("stage", ORDER)
 def test_what_earlier_attempts_left_is_not_touched_when_it_runs(
     stage: str, pipeline: Pipeline
@@ -85,6 +109,13 @@ def test_what_earlier_attempts_left_is_not_touched_when_it_runs(
     run_before(pipeline, stage)
     if stage == "cleanup":
         return
-    before = {path: path.read_bytes() for path in pipeline.job_directory.glob("*/segment")}
+    segments = "*/*/segment" if is_last_to_read_plain_parts(pipeline, stage) else "*/segment"
+    before = {path: path.read_bytes() for path in pipeline.job_directory.glob(segments)}
+    assert before or stage == "backup_db"
     pipeline.run(stage)
     assert {path: path.read_bytes() for path in before} == before
+
+
+def is_last_to_read_plain_parts(pipeline: Pipeline, stage: str) -> bool:
+    """The parts of an encrypted bundle are removed when they count no more: then it counts."""
+    return bool(pipeline.recipients) and stage == "upload_remote"

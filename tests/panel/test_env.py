@@ -49,6 +49,10 @@ WRONG = {
         {"HOLDFAST_METRICS_TOKEN": SECRET},
         "HOLDFAST_METRICS_TOKEN must be left out or have 32 characters or more",
     ),
+    "a relative path of keys": (
+        {"HOLDFAST_AGE_IDENTITY_FILE": "age.key"},
+        "HOLDFAST_AGE_IDENTITY_FILE must be an absolute path",
+    ),
     "a prefix that ends with a slash": (
         {"HOLDFAST_URL_PREFIX": "/holdfast/"},
         "HOLDFAST_URL_PREFIX must be left out or be a path as /holdfast",

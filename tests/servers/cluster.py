@@ -66,6 +66,8 @@ class Cluster:
             "HOLDFAST_LEASE_SECONDS": "8",
             "HOLDFAST_CLAIM_SECONDS": "5",
             "HOLDFAST_SECRET_KEY": "a-secret-key-of-this-test-that-is-long-enough-for-anybody",
+            # By night proofs would begin by themselves, beside what a test does.
+            "HOLDFAST_PROOFS": "off",
             # The tests' S3 servers are on loopback.
             "HOLDFAST_LOCAL_ENDPOINTS": "true",
             "PYTHONUNBUFFERED": "1",

@@ -116,10 +116,11 @@ class WordPressSite:
 
 
 class WordPressServer:
-    """PHP's own web server on a site's folder. A context manager."""
+    """PHP's own web server on a site's folder, asked for it as `host`. A context manager."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, host: str = HOST) -> None:
         self.root = root
+        self.host = host
         self.port = free_port()
         self._daemon = Daemon(
             ["php", "-d", "display_errors=stderr", "-S", f"127.0.0.1:{self.port}", "-t", str(root)],
@@ -145,7 +146,7 @@ class WordPressServer:
 
     def _open(self, path: str, data: bytes | None) -> bytes:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", data=data, headers={"Host": HOST}
+            f"http://127.0.0.1:{self.port}{path}", data=data, headers={"Host": self.host}
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:

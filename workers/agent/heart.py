@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from pathlib import Path
@@ -11,9 +12,14 @@ from django.conf import settings
 
 from backups.actions import nodes
 from workers.agent.post import Post
+from workers.engine.age import read_identities
+from workers.engine.errors import EngineError
 from workers.engine.versions import tool_versions
 
 logger = logging.getLogger(__name__)
+
+# Beside the versions of a worker's tools: whose bundles it can decrypt.
+OPENS = "age_recipients"
 
 
 def beat(post: Post, processes: int) -> bool:
@@ -25,9 +31,25 @@ def beat(post: Post, processes: int) -> bool:
         process_id=post.process_id,
         concurrency=processes,
         reading=read_host(),
-        versions=tool_versions(),
+        versions={**tool_versions(), OPENS: ",".join(readable_recipients())},
         identity=post.identity,
     )
+
+
+@functools.cache
+def readable_recipients() -> tuple[str, ...]:
+    """Return the public keys whose bundles this host can open: the secret ones are not kept.
+
+    Looked up once: whoever puts another file there starts the worker anew.
+    """
+    path = settings.HOLDFAST_AGE_IDENTITY_FILE
+    if path is None:
+        return ()
+    try:
+        return tuple(identity.recipient for identity in read_identities(path))
+    except EngineError as error:
+        logger.error("this host opens no encrypted bundle: %s", error.sentences())
+        return ()
 
 
 def read_host() -> nodes.HostReading:

@@ -21,6 +21,7 @@ from workers.agent.post import Post
 from workers.engine import marks
 from workers.engine.errors import EngineError
 from workers.remains import remove_from_storage
+from workers.stages.restoring import settle
 
 logger = logging.getLogger(__name__)
 
@@ -203,6 +204,8 @@ def remove_from_host(leftover: Leftover, spool: Path) -> tuple[CleanupReport, bo
         return CleanupReport(processes_killed=killed), True
     folder = spool / leftover.folder_name
     was_there = folder.exists()
+    # A restore that was cut off: the site is brought into one of two states first.
+    settle(folder)
     freed = remove_for_good(folder)
     is_gone = not folder.exists()
     removed = int(was_there and is_gone)

@@ -58,6 +58,25 @@ def resolve_below(path: Path, allowed_roots: Sequence[Path]) -> Path:
         ) from error
 
 
+def resolve_new_below(path: Path, allowed_roots: Sequence[Path]) -> Path:
+    """Return where `path`, which need not be there yet, would be; as `resolve_below` otherwise.
+
+    What is there of it is followed through its links, and what is missing comes after that.
+    Raises `PathNotAllowed`, permanent, for a place outside the roots.
+    """
+    there = path
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    missing = path.relative_to(there)
+    if ".." in missing.parts:
+        raise PathNotAllowed(
+            f"{path} leads up from a folder that does not exist",
+            hint="Give the path without “..”.",
+            permanent=True,
+        )
+    return resolve_below(there, allowed_roots) / missing
+
+
 def _hint(allowed_roots: Sequence[Path]) -> str:
     if not allowed_roots:
         return "The node has no allowed folders yet; add one to its settings."

@@ -153,6 +153,11 @@ class Process:
                 time.sleep(GATHER_SECONDS)
         self.finish()
 
+    def drain(self) -> None:
+        """Throw away what can be read of standard output now, for who writes to the child."""
+        while _ready((self._stdout.fileno(),), 0) and os.read(self._stdout.fileno(), READ_BYTES):
+            pass
+
     def finish(self) -> None:
         """Wait for the end; raise `ProcessFailed` unless the exit status was 0.
 

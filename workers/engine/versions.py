@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-_PACKAGES = ("zstandard", "boto3")
+_PACKAGES = ("zstandard", "boto3", "pyrage")
 
 
 def tool_versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from workers.engine.bundle import TreeEstimate, estimate_tree, write_tree
 from workers.engine.errors import EngineError
+from workers.engine.wordpress.facts import inspected_facts
 from workers.stages.context import StageContext, StageResult, megabytes
 from workers.stages.room import compressed_tree, require_room
 from workers.stages.source import files_of, inspect
@@ -13,7 +14,8 @@ from workers.stages.source import files_of, inspect
 
 def run(context: StageContext) -> StageResult:
     """Read each file once: hashed, compressed and written in one pass."""
-    roots, excludes = files_of(context.site, inspect(context.site))
+    inspection = inspect(context.site)
+    roots, excludes = files_of(context.site, inspection)
     context.reporter.detail("Counting files")
     estimate = estimate_tree(roots, excludes=excludes, reporter=context.reporter)
     require_room_for(context, estimate)
@@ -27,9 +29,15 @@ def run(context: StageContext) -> StageResult:
             permanent=True,
             code="files_unreadable",
         )
+    known = inspected_facts(inspection, context.reporter.check)
     return StageResult(
-        {"directory": context.directory.name, "facts": asdict(facts)},
+        {
+            "directory": context.directory.name,
+            "facts": asdict(facts),
+            "wordpress": known.facts,
+        },
         f"Files backed up ({megabytes(facts.bytes_total)})",
+        tuple(known.warnings),
     )
 
 

@@ -7,13 +7,18 @@ import shutil
 from pathlib import Path
 
 from workers.stages.context import StageContext, StageResult, megabytes
+from workers.stages.restoring import settle
 
 # Of folders in the spool that were set aside and are being removed.
 REMOVED_PREFIX = ".removed-"
 
 
 def run(context: StageContext) -> StageResult:
-    """Remove the job's folder; what cannot be removed is a warning, the bundle is safe by now."""
+    """Remove the job's folder; what cannot be removed is a warning, the bundle is safe by now.
+
+    After a restore also what was replaced, which is still beside the site.
+    """
+    settle(context.job_directory)
     freed = remove_tree(context.job_directory)
     if context.job_directory.exists():
         warning = f"{context.job_directory} could not be removed; remove it by hand"

@@ -38,16 +38,21 @@ class SiteSpec:
     wp_config_path: Path | None = None
     database: DatabaseSpec | None = None
     has_database: bool = True
+    url: str = ""
     excludes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """The storage that the bundle goes to, and what it was seen to support."""
+    """The storage that the bundle goes to, and what it was seen to support.
+
+    Bundles are encrypted to its `recipients`, the public keys; plain if there are none.
+    """
 
     kind: str
     config: Mapping[str, Any] = field(repr=False)
     capabilities: Mapping[str, Any] | None = None
+    recipients: tuple[str, ...] = ()
 
     def open(self, throttle: Throttle | None = None) -> Store:
         """Return the store, which sends as fast as `throttle` allows; makes no request."""
@@ -58,7 +63,8 @@ class StoreSpec:
 class BundleSpec:
     """The stored bundle that is restored or proven, as the catalogue knows it.
 
-    `site` is the UUID of the site that it was made of, `site_url` that site's address.
+    `site` is the UUID of the site that it was made of, `site_url` that site's address. `size` and
+    `sha256` are those of the object, which is encrypted unless `encrypted_to` is empty.
     """
 
     key: str
@@ -66,6 +72,8 @@ class BundleSpec:
     sha256: str
     site: str
     site_url: str = ""
+    is_encrypted: bool = False
+    encrypted_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ class StageContext:
     stage saved. `reserve_object_key` gives each caller a key that nobody else has.
     `expected_bytes` is what the job may need in the spool, 0 while unknown; `reserve_bytes` what
     must stay free there when a job begins; `throttle` is how fast the node may upload.
+    `identity_file` holds the keys that open encrypted bundles, where this node has any.
     `parameters` is what was asked for and `bundle` what of, in a restore and a proof.
     """
 
@@ -101,6 +110,7 @@ class StageContext:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     bundle: BundleSpec | None = None
     throttle: Throttle | None = None
+    identity_file: Path | None = None
 
     def folder_of(self, stage: str) -> Path | None:
         """Return the folder that a finished stage left, None if it left none on purpose.

@@ -7,7 +7,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from backups.models import Job, JobEvent
+from backups.actions.restores import plan_of
+from backups.models import Backup, Job, JobEvent
 from backups.queries import job_status
 from backups.registry import STAGE_NAMES
 from backups.states import OUTSIDE, JobKind, JobState, StageState
@@ -115,6 +116,9 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     retry_of = serializers.PrimaryKeyRelatedField[Job](read_only=True, allow_null=True)
     requested_by = serializers.SerializerMethodField()
     backup_id = serializers.SerializerMethodField()
+    source_backup_id = serializers.PrimaryKeyRelatedField[Backup](source="source", read_only=True)
+    checkpoint_job_id = serializers.PrimaryKeyRelatedField[Job](source="waits_for", read_only=True)
+    plan = serializers.SerializerMethodField()
 
     class Meta:
         model = Job
@@ -143,6 +147,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "started_at",
             "finished_at",
             "backup_id",
+            "source_backup_id",
+            "checkpoint_job_id",
+            "parameters",
+            "plan",
         ]
         read_only_fields = fields
 
@@ -158,6 +166,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         """Return the backup that the job made."""
         backup = getattr(job, "backup", None)
         return backup.pk if backup else None
+
+    def get_plan(self, job: Job) -> dict[str, Any] | None:
+        """Return what a dry run of a restore found."""
+        return plan_of({stage.name: stage.outputs for stage in job.stages.all()})
 
     def to_representation(self, job: Job) -> dict[str, Any]:
         """Add the status object's fields; the job's own come first."""

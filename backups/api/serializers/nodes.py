@@ -59,6 +59,11 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
             "disk_free_bytes",
             "load_average",
             "last_seen",
+            "retention_copies",
+            "retention_daily",
+            "retention_weekly",
+            "retention_monthly",
+            "retention_yearly",
         ]
         read_only_fields = fields
 
@@ -97,6 +102,11 @@ class NodeChanges(StrictModelSerializer[Node]):
             "nice",
             "io_class",
             "upload_bytes_per_second",
+            "retention_copies",
+            "retention_daily",
+            "retention_weekly",
+            "retention_monthly",
+            "retention_yearly",
             "time_zone",
             "blackouts",
             "schedule_window_minutes",

@@ -13,6 +13,7 @@ from backups.api.serializers.common import LARGEST_KEY, gibibytes
 from backups.api.serializers.strict import StrictModelSerializer, StrictSerializer
 from backups.models import Site
 from backups.queries import is_paused, nodes_visible_to, sites_with_usage, storages_visible_to
+from backups.queries.retention import effective_policy
 from backups.states import OUTSIDE, JobState
 
 
@@ -42,6 +43,7 @@ class SiteSerializer(StrictModelSerializer[Site]):
         style={"input_type": "password"},
     )
     db_password_set = serializers.BooleanField(read_only=True)
+    retention_copies = serializers.SerializerMethodField()
     excludes = serializers.JSONField(
         required=False,
         allow_null=True,
@@ -108,6 +110,11 @@ class SiteSerializer(StrictModelSerializer[Site]):
     def get_storage_used_gb(self, site: Any) -> float:  # noqa: ANN401
         """Return the size of the good backups."""
         return gibibytes(site.storage_used_bytes)
+
+    def get_retention_copies(self, site: Site) -> int:
+        """Return how many of the newest backups are kept, whoever says so."""
+        policy, _ = effective_policy(site)
+        return policy.keep_last or 0
 
     def create(self, validated_data: dict[str, Any]) -> Site:
         """Add the site."""

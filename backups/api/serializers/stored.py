@@ -25,6 +25,12 @@ class BackupSerializer(serializers.ModelSerializer[Backup]):
     storage_provider = serializers.CharField(source="storage.name", read_only=True)
     storage_id = serializers.IntegerField(read_only=True)
     job_id = serializers.UUIDField(read_only=True, allow_null=True)
+    encrypted_to = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="Public keys of age whose secret keys open it; empty for a plain bundle.",
+    )
+    pinned_by = serializers.CharField(source="pinned_by.email", read_only=True, allow_null=True)
 
     class Meta:
         model = Backup
@@ -42,10 +48,19 @@ class BackupSerializer(serializers.ModelSerializer[Backup]):
             "storage_provider",
             "storage_id",
             "sha256",
+            "encrypted_to",
             "verified_by",
             "verified_at",
             "is_suspect",
             "job_id",
+            "proven_at",
+            "pinned_at",
+            "pinned_by",
+            "pin_note",
+            "removing_since",
+            "locked_until",
+            "checked_at",
+            "check_problem",
         ]
         read_only_fields = fields
 
@@ -111,6 +126,11 @@ class StorageSerializer(Strict, StorageBriefSerializer):
         help_text='Such as {"path": "/srv/backups"}; secrets are kept encrypted.',
     )
     secrets_set = serializers.SerializerMethodField()
+    encryption_recipients = serializers.ListField(
+        child=serializers.CharField(max_length=200),
+        required=False,
+        help_text="Public keys of age (age1…). New backups are encrypted to them; none for plain.",
+    )
     node_id = serializers.IntegerField(
         write_only=True,
         required=False,
@@ -124,6 +144,7 @@ class StorageSerializer(Strict, StorageBriefSerializer):
             *StorageBriefSerializer.Meta.fields,
             "config",
             "secrets_set",
+            "encryption_recipients",
             "node_id",
             "capabilities",
             "tested_at",

@@ -33,7 +33,7 @@ class DeletionQuery(serializers.Serializer[Any]):
 def with_names(user: Person) -> QuerySet[Backup]:
     """Return the visible backups with what their fields need."""
     backups_with_names = backups_visible_to(user).select_related(
-        "site__node", "storage", "job__node"
+        "site__node", "storage", "job__node", "pinned_by"
     )
     return backups_with_names.defer("storage__secrets", "site__db_password")
 

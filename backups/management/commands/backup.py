@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from argparse import ArgumentParser
 from functools import partial
 from typing import Any
@@ -13,15 +11,12 @@ from rich.console import Console
 
 from backups.actions import jobs
 from backups.errors import DomainError
+from backups.management import following
 from backups.management.audited import audited
 from backups.management.finding import find_site
-from backups.management.progress import Follower, LineFollower
 from backups.models import Job
-from backups.queries import audited_object, backup_status
-from backups.states import ACTIVE, JobState
-
-FOLLOW_SECONDS = 0.5
-EXIT_CODES = {JobState.COMPLETED: 0, JobState.FAILED: 1, JobState.STOPPED: 3, JobState.RESET: 3}
+from backups.queries import audited_object
+from backups.states import JobState
 
 
 class Command(BaseCommand):
@@ -41,45 +36,23 @@ class Command(BaseCommand):
                 job = jobs.start_backup(site=site, trigger="command")
         except DomainError as error:
             raise CommandError(error.message) from error
-        # Ctrl-C ends the following, not the backup.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         console = Console()
         console.print(f"Backup of {site.name} started, job {job.pk}", highlight=False)
         if options["no_follow"]:
             return
-        try:
-            ended = follow(job, console)
-        except KeyboardInterrupt:
-            console.print("No longer following; the backup goes on.")
+        ended = following.follow(job, console)
+        if ended is None:
             return
-        report(ended, console)
-        if code := EXIT_CODES[JobState(ended.state)]:
-            raise SystemExit(code)
+        following.report(ended, console)
+        if ended.state == JobState.COMPLETED:
+            say_what_there_is(ended, console)
+        following.end(ended)
 
 
-def follow(job: Job, console: Console) -> Job:
-    """Show the job's progress until it ends; return it as it ended."""
-    follower = Follower(console) if console.is_terminal else LineFollower(console)
-    with follower:
-        while True:
-            job = Job.objects.select_related("node", "site").get(pk=job.pk)
-            follower.show(backup_status(job.site, job))
-            if job.state not in ACTIVE:
-                return job
-            time.sleep(FOLLOW_SECONDS)
-
-
-def report(job: Job, console: Console) -> None:
-    """Say how it ended, and what there is now."""
-    status = backup_status(job.site, job)
-    console.print(status["message"], highlight=False)
-    for warning in job.warnings:
-        console.print(f"Warning: {warning}", highlight=False, markup=False)
-    if status["error"]:
-        console.print(status["error"], highlight=False, markup=False)
-    if job.state == JobState.COMPLETED:
-        backup = job.backup
-        console.print(f"Backup {backup.pk}: {backup.object_key}", highlight=False, soft_wrap=True)
-        console.print(
-            f"{backup.size_bytes} bytes, sha256 {backup.sha256}", highlight=False, soft_wrap=True
-        )
+def say_what_there_is(job: Job, console: Console) -> None:
+    """Name the backup that the job made."""
+    backup = job.backup
+    console.print(f"Backup {backup.pk}: {backup.object_key}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{backup.size_bytes} bytes, sha256 {backup.sha256}", highlight=False, soft_wrap=True
+    )

@@ -25,7 +25,16 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.utils.module_loading import import_string
 
 from backups import dispatch
-from backups.actions import admission, audit, leadership, nodes, recovery, schedules
+from backups.actions import (
+    admission,
+    audit,
+    housekeeping,
+    leadership,
+    nodes,
+    proofs,
+    recovery,
+    schedules,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +95,9 @@ def go_round() -> None:
     """Do everything that is due."""
     recovered = _attempt(recovery.recover_lost_jobs)
     _attempt(schedules.start_due_backups)
+    _attempt(proofs.start_due_proofs)
     admitted = _attempt(admission.admit_jobs)
+    _attempt(housekeeping.keep_house)
     if recovered or admitted:
         logger.info("took back %d jobs, gave out %d", recovered, admitted)
 

@@ -147,5 +147,5 @@ def test_site_itself_takes_no_schedule_and_no_quota(
     getattr(api, method)(f"/api/v1/sites/{site.pk}", body)
     site.refresh_from_db()
     assert (site.schedule_frequency, site.storage_quota_gb, site.retention_copies) == (
-        "manual", None, 7,
+        "manual", None, None,
     )  # fmt: skip

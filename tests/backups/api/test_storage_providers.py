@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pyrage
 import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
-from backups.models import Backup, Node, Site, Storage
+from backups.models import AuditEntry, Backup, Node, Site, Storage
 from panel.accounts.models import User
 from tests.backups.conftest import ended_job
 
@@ -197,3 +198,62 @@ def test_unreadable_secret_breaks_nothing_but_its_own_storage(
         assert api.get(url).status_code == 200, url
     answer = api.get(f"{URL}/{storage['id']}")
     assert (answer.status_code, answer.json()["code"]) == (500, "secret_unreadable")
+
+
+def new_recipient() -> str:
+    return str(pyrage.x25519.Identity.generate().to_public())
+
+
+def test_recipients_are_taken_shown_and_changed(api: APIClient) -> None:
+    first, second = new_recipient(), new_recipient()
+    storage = added(api, encryption_recipients=[first, f" {first}"])
+    url = f"{URL}/{storage['id']}"
+    assert storage["encryption_recipients"] == [first]
+    assert api.patch(url, {"name": "renamed"}).json()["encryption_recipients"] == [first]
+    changed = api.patch(url, {"encryption_recipients": [first, second]})
+    assert changed.json()["encryption_recipients"] == [first, second]
+    entry = AuditEntry.objects.filter(action="storage.change").latest("id")
+    assert entry.fields == ["encryption_recipients"]
+    assert api.patch(url, {"encryption_recipients": []}).json()["encryption_recipients"] == []
+
+
+def test_recipients_say_nothing_of_whether_the_storage_works(api: APIClient) -> None:
+    from backups.actions import storages
+
+    storage = added(api)
+    storages.record_test(storage_id=storage["id"], capabilities={"write": True}, error="")
+    answer = api.patch(f"{URL}/{storage['id']}", {"encryption_recipients": [new_recipient()]})
+    assert answer.json()["status"] == "usable"
+
+
+@pytest.mark.parametrize(
+    "recipients",
+    [["age1nonsense"], [""], ["ssh-ed25519 AAAA"], "age1", [7], [["age1"]], None],
+)
+def test_recipients_are_refused_when_they_are_none(recipients: Any, api: APIClient) -> None:
+    body = {"name": "bucket", "type": "s3", "config": S3, "encryption_recipients": recipients}
+    answer = api.post(URL, body)
+    assert answer.status_code == 400, answer.content
+    (field,) = answer.json()["errors"]
+    assert field.partition(".")[0] == "encryption_recipients"
+    assert not Storage.objects.exists()
+
+
+def test_a_secret_key_is_not_repeated_when_somebody_gives_one(api: APIClient) -> None:
+    secret = str(pyrage.x25519.Identity.generate())
+    body = {"name": "bucket", "type": "s3", "config": S3, "encryption_recipients": [secret]}
+    answer = api.post(URL, body)
+    assert answer.status_code == 400
+    assert b"must never be given here" in answer.content
+    assert secret[20:40].encode() not in answer.content
+    assert secret[20:40] not in repr(list(AuditEntry.objects.values()))
+
+
+def test_backups_say_to_whom_they_are_encrypted(
+    api: APIClient, site: Site, make_backup: Callable[..., Backup]
+) -> None:
+    backup = make_backup(site)
+    assert api.get(f"/api/v1/backups/{backup.pk}").json()["encrypted_to"] == []
+    Backup.objects.update(encrypted_to=[recipient := new_recipient()])
+    listed = api.get(f"/api/v1/sites/{site.pk}/backups").json()["backups"]
+    assert [one["encrypted_to"] for one in listed] == [[recipient]]

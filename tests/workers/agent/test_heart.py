@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.agent.heart import read_host
+from tests.servers.age import make_key
+from workers.agent.heart import read_host, readable_recipients
 
 
 def test_reading_holds_three_shares_when_all_is_well(
@@ -26,3 +27,21 @@ def test_heart_goes_on_beating_when_the_spool_cannot_be_read(
     settings.HOLDFAST_SPOOL_DIRECTORY = Path("/", "x" * 300)  # the kernel refuses such a name
     assert read_host().disk_percent is None
     assert "cannot be read" in caplog.text
+
+
+def test_a_worker_tells_whose_bundles_it_can_open(
+    tmp_path: Path, settings: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    readable_recipients.cache_clear()
+    settings.HOLDFAST_AGE_IDENTITY_FILE = None
+    assert readable_recipients() == ()
+    key = make_key(tmp_path / "key")
+    settings.HOLDFAST_AGE_IDENTITY_FILE = key.file
+    readable_recipients.cache_clear()
+    assert readable_recipients() == (key.recipient,)
+    key.file.chmod(0o640)
+    readable_recipients.cache_clear()
+    assert readable_recipients() == ()
+    assert "opens no encrypted bundle" in caplog.text
+    assert key.secret not in caplog.text
+    readable_recipients.cache_clear()

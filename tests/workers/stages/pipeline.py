@@ -54,6 +54,7 @@ class Pipeline:
     checkpoints: dict[str, Any] = field(default_factory=dict)
     epoch: int = 0
     previous_facts: Mapping[str, Any] | None = None
+    recipients: tuple[str, ...] = ()
 
     @property
     def job_directory(self) -> Path:
@@ -76,7 +77,9 @@ class Pipeline:
             started_at="2026-01-02T03:04:05+00:00",
             node="web-01",
             site=self.site,
-            store=StoreSpec("local", {"path": str(self.store_directory)}),
+            store=StoreSpec(
+                "local", {"path": str(self.store_directory)}, recipients=self.recipients
+            ),
             job_directory=self.job_directory,
             directory=directory,
             inputs=dict(self.outputs),

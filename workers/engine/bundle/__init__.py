@@ -10,6 +10,7 @@ from workers.engine.bundle.container import FORMAT_VERSION, BundleDamaged
 from workers.engine.bundle.dump import write_dump
 from workers.engine.bundle.extract import ExtractReport, TargetExists, UnsafePath, extract
 from workers.engine.bundle.facts import ExcludedTotal, Noted, TreeFacts
+from workers.engine.bundle.listing import Entry, Listing, list_folder
 from workers.engine.bundle.manifest import Member
 from workers.engine.bundle.pool import ReaderLost
 from workers.engine.bundle.reader import BundleReader, MemberMissing
@@ -27,8 +28,10 @@ __all__ = [
     "FORMAT_VERSION",
     "BundleDamaged",
     "BundleReader",
+    "Entry",
     "ExcludedTotal",
     "ExtractReport",
+    "Listing",
     "Member",
     "MemberMissing",
     "Noted",
@@ -44,6 +47,7 @@ __all__ = [
     "default_readers",
     "estimate_tree",
     "extract",
+    "list_folder",
     "seal",
     "verify",
     "write_dump",

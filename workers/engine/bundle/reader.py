@@ -122,11 +122,18 @@ class BundleReader:
         what was yielded until then is worth nothing. Raises `MemberMissing` and, for anything
         that is no file, `EngineError`.
         """
+        yield from self.file(path)[1]
+
+    def file(self, path: str | bytes) -> tuple[int, Iterator[bytes]]:
+        """Return the size of a file and what `read` yields; raises at once where there is none."""
         member = self.member(path)
         if member.kind == "hardlink" and member.link is not None:
             member = self.member(member.link)
         if member.kind != "file":
             raise EngineError(f"{member.name} is a {member.kind}, not a file", permanent=True)
+        return member.size, self._content(member)
+
+    def _content(self, member: Member) -> Iterator[bytes]:
         if not member.sparse:
             yield from self.stored(member)
             return
@@ -166,6 +173,15 @@ class BundleReader:
             yield piece
         if member.kind == "file" and hasher.hexdigest() != member.sha256:
             raise BundleDamaged(f"The content of {member.name} is not what was backed up")
+
+    def slice(self, member: Member, offset: int, length: int) -> Iterator[bytes]:
+        """Yield a part of what follows a member's tar header, fetching only that part's frames.
+
+        Each frame's own checksum is compared; the member's, which is of the whole, is not.
+        """
+        length = max(0, min(length, member.stored_size - offset))
+        start = member.content_offset + member.header_length + offset
+        return self._index.content(start, length) if length else iter(())
 
     def manifest(self) -> Iterator[bytes]:
         """Yield the bytes of manifest.json."""

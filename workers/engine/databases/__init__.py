@@ -1,11 +1,14 @@
-"""How databases are dumped: one module per kind of server, all behind `base.Database`."""
+"""How databases are dumped and restored: modules per kind of server, behind `base.Database`.
+
+`base.Restorer` is the other half: what a dump is loaded and put in its place with.
+"""
 
 from __future__ import annotations
 
 import importlib
 from typing import cast
 
-from workers.engine.databases.base import Database, DatabaseSpec
+from workers.engine.databases.base import Database, DatabaseSpec, Restorer
 from workers.engine.errors import EngineError
 
 # Loaded when needed: readers of files, which know databases by their marks only, start at once.
@@ -15,18 +18,33 @@ ENGINES: dict[str, str] = {
     "sqlite": "workers.engine.databases.sqlite:SQLiteDatabase",
 }
 
+RESTORERS: dict[str, str] = {
+    "mysql": "workers.engine.databases.mysql_restore:MySQLRestorer",
+    "postgresql": "workers.engine.databases.postgresql_restore:PostgreSQLRestorer",
+    "sqlite": "workers.engine.databases.sqlite_restore:SQLiteRestorer",
+}
+
 
 def open_database(spec: DatabaseSpec) -> Database:
     """Return the database that `spec` describes; connects only when it is asked something.
 
     Raises a permanent `EngineError` for an engine that is not in `ENGINES`.
     """
-    if spec.engine not in ENGINES:
+    return cast(Database, _load(ENGINES, spec))
+
+
+def open_restorer(spec: DatabaseSpec) -> Restorer:
+    """Return what restores to the database that `spec` describes. See `open_database`."""
+    return cast(Restorer, _load(RESTORERS, spec))
+
+
+def _load(registry: dict[str, str], spec: DatabaseSpec) -> object:
+    if spec.engine not in registry:
         raise EngineError(
             f"There is no database engine {spec.engine!r}",
-            hint=f"Choose one of: {', '.join(sorted(ENGINES))}.",
+            hint=f"Choose one of: {', '.join(sorted(registry))}.",
             permanent=True,
             code="database_engine_unknown",
         )
-    module, _colon, name = ENGINES[spec.engine].partition(":")
-    return cast(Database, getattr(importlib.import_module(module), name)(spec))
+    module, _colon, name = registry[spec.engine].partition(":")
+    return getattr(importlib.import_module(module), name)(spec)

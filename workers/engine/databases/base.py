@@ -1,11 +1,14 @@
-"""What every kind of database offers to a backup."""
+"""What every kind of database offers to a backup and to a restore."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+from workers.engine.progress import Reporter, SilentReporter
+from workers.engine.restore.switching import Switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,19 @@ class TableMark:
 
 
 @dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What one table holds: its rows, None where not countable, and a checksum (see `LineSum`)."""
+
+    rows: int | None
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
 class DumpFacts:
-    """What a finished dump holds. `rows` is None for a table whose rows could not be counted."""
+    """What a finished dump holds. `tables` has None for a table whose rows could not be counted.
+
+    `checksums` has the checksum of each table's rows, as the dump's text has them.
+    """
 
     tool: str
     tool_version: str
@@ -67,6 +81,7 @@ class DumpFacts:
     bytes_total: int
     tables: Mapping[str, int | None]
     warnings: tuple[str, ...] = ()
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
 
 class Dump(Protocol):
@@ -81,6 +96,17 @@ class Dump(Protocol):
 
     def facts(self) -> DumpFacts:
         """Return what was dumped; only after the iteration has ended without an error."""
+
+
+def table_facts(dump: Dump) -> dict[str, TableFacts]:
+    """Read a dump to its end, keep nothing of its text, and return what each table holds."""
+    for _piece in dump:
+        pass
+    facts = dump.facts()
+    return {
+        name: TableFacts(facts.tables.get(name), checksum)
+        for name, checksum in facts.checksums.items()
+    }
 
 
 class Database(Protocol):
@@ -104,3 +130,85 @@ class Database(Protocol):
 
     def query(self, statement: str, *, check: Callable[[], None] = ...) -> list[tuple[str, ...]]:
         """Run one read-only statement and return its rows as text; for small answers only."""
+
+    def checksums(
+        self, *, scratch_directory: str, check: Callable[[], None] = ...
+    ) -> dict[str, TableFacts]:
+        """Dump to nowhere and return what each table holds; views are left out.
+
+        The sums are those which `DumpFacts.checksums` of a backup has, taken from the same text in
+        the same way: so a backup's are of its own snapshot, whatever a live site writes meanwhile,
+        and cost no second reading of the tables.
+        """
+
+
+class DatabaseSwitch(Switch, Protocol):
+    """A dump that was loaded beside the live database. See `Switch`.
+
+    `tables` maps what came to its number of rows, None for views and where it is not countable;
+    it is empty where the switch was made again from its record. `loaded` is the database that it
+    was loaded into, before `switch`; None where only rows were.
+    """
+
+    tables: Mapping[str, int | None]
+
+    @property
+    def loaded(self) -> DatabaseSpec | None:
+        """Where what was loaded can be looked at, and changed, until it is switched."""
+
+
+class Restorer(Protocol):
+    """One kind of database server, to restore to. Implementations take a `DatabaseSpec`.
+
+    `label` tells the scratch databases of one attempt from all others: up to 16 small letters and
+    digits. `pieces` is the text of a dump as `Database.dump` gave it, cut anywhere.
+    """
+
+    def prepare(
+        self,
+        pieces: Iterable[bytes],
+        *,
+        label: str,
+        tables: Collection[str] | None = None,
+        scratch_directory: str,
+        check: Callable[[], None] = ...,
+        reporter: Reporter = ...,
+    ) -> DatabaseSwitch:
+        """Load the dump beside the live database, which is not touched.
+
+        With `tables`, only these are exchanged later. `reporter.advance` counts the bytes of text.
+        Raises `EngineError`, after removing what was loaded: a statement failed, the text ended
+        without its last line, a table of `tables` is not in it, or a right is missing.
+        """
+
+    def make_database(self, *, check: Callable[[], None] = ...) -> None:
+        """Make the database if it is not there, empty: for a copy, or where it was lost."""
+
+    def from_record(
+        self, record: Mapping[str, Any], *, check: Callable[[], None] = ...
+    ) -> DatabaseSwitch:
+        """Return the switch whose `record` this is, in whatever state it is now."""
+
+    def scratch(
+        self,
+        pieces: Iterable[bytes],
+        *,
+        label: str,
+        scratch_directory: str,
+        check: Callable[[], None] = ...,
+        reporter: Reporter = ...,
+    ) -> AbstractContextManager[Database]:
+        """Load the dump into a scratch database of its own, which is dropped at the end."""
+
+    def drop_leftovers(self, labels: Iterable[str], *, check: Callable[[], None] = ...) -> None:
+        """Remove the scratch databases of attempts that died; those of `labels` alone.
+
+        What had begun to be switched and was not completed is taken back first.
+        """
+
+
+def unchecked() -> None:
+    """The `check` of whoever asks for none."""
+
+
+SILENT = SilentReporter()

@@ -19,7 +19,9 @@ from workers.engine.databases.base import (
     DatabaseEstimate,
     DatabaseSpec,
     DumpFacts,
+    TableFacts,
     TableMark,
+    table_facts,
 )
 from workers.engine.databases.mysql_client import connected, explain
 from workers.engine.databases.mysql_inspect import Inspection, inspect
@@ -84,6 +86,13 @@ class MySQLDatabase:
             ) as process:
                 yield MySQLDump(process, self._spec, found, tool)
 
+    def checksums(
+        self, *, scratch_directory: str, check: Callable[[], None] = lambda: None
+    ) -> dict[str, TableFacts]:
+        """See `Database.checksums`."""
+        with self.dump(scratch_directory=scratch_directory, check=check) as dump:
+            return table_facts(dump)
+
     def query(
         self, statement: str, *, check: Callable[[], None] = lambda: None
     ) -> list[tuple[str, ...]]:
@@ -134,6 +143,7 @@ class MySQLDump:
             bytes_total=self._scan.bytes_total,
             tables=self._scan.tables | dict.fromkeys(self._found.broken_views),
             warnings=tuple(warnings),
+            checksums=dict(self._scan.checksums),
         )
 
 

@@ -114,11 +114,17 @@ def quote_name(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def quote_text(value: str) -> str:
+    """Return text as it must stand in a statement, whatever the session's sql_mode is."""
+    return f"CONVERT(0x{value.encode().hex()} USING utf8mb4)" if value else "''"
+
+
 class MySQLClient:
     """Runs the clients for one database with an option file. Made by `connected` only."""
 
     def __init__(self, spec: DatabaseSpec, options: Path, check: Callable[[], None]) -> None:
         self.spec = spec
+        self.options = options
         self.check = check
         # The user's ~/.my.cnf and the host's own files would be read after ours with
         # --defaults-extra-file, and may hold another password, or "no-data": so only ours is read.
@@ -132,29 +138,43 @@ class MySQLClient:
 
         With `force` a statement that fails is passed over. Raises `EngineError`.
         """
-        argv = [
+        with readable(f"SET SESSION TRANSACTION READ ONLY;\n{statements};\n") as stdin:
+            answer = self._run(stdin, ["--force"] if force else [], "A query of")
+        lines = answer.decode("utf-8", "replace").split("\n")[:-1]
+        return [tuple(_unescape(cell) for cell in line.split("\t")) for line in lines]
+
+    def execute(self, statements: str) -> None:
+        """Run statements that write, one after another; raises `EngineError` at the first failure.
+
+        Statements may hold line breaks and any text: the client obeys no commands but DELIMITER.
+        """
+        with readable(f"{statements};\n") as stdin:
+            self._run(stdin, ["--binary-mode"], "A change of")
+
+    def client(self, *more: str) -> list[str]:
+        """Return the command that reads statements from standard input."""
+        return [
             find_program("mariadb", "mysql", hint="Install mariadb-client on the node."),
             *self.arguments,
             "--batch",
             "--skip-column-names",
             "--default-character-set=utf8mb4",
             "--local-infile=0",  # or a hostile server could ask for any file of this host
-            *(["--force"] if force else []),
+            *more,
             f"--database={self.spec.name}",
         ]
+
+    def _run(self, stdin: int, more: list[str], doing: str) -> bytes:
         try:
-            with readable(f"SET SESSION TRANSACTION READ ONLY;\n{statements};\n") as stdin:
-                answer = run(
-                    argv,
-                    environment=self.environment,
-                    secrets=self.secrets,
-                    check=self.check,
-                    stdin=stdin,
-                )
+            return run(
+                self.client(*more),
+                environment=self.environment,
+                secrets=self.secrets,
+                check=self.check,
+                stdin=stdin,
+            )
         except ProcessFailed as failure:
-            raise explain(failure, f"A query of database {self.spec.name}") from failure
-        lines = answer.decode("utf-8", "replace").split("\n")[:-1]
-        return [tuple(_unescape(cell) for cell in line.split("\t")) for line in lines]
+            raise explain(failure, f"{doing} database {self.spec.name}") from failure
 
 
 @contextlib.contextmanager

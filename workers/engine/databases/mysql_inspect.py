@@ -29,7 +29,7 @@ def inspect(client: MySQLClient) -> Inspection:
     [(version,)] = client.query("SELECT VERSION()")
     tables = tuple(_tables(client))
     views = [table.name for table in tables if table.storage_engine == "VIEW"]
-    broken = _broken_views(client, views)
+    broken = broken_views(client, views)
     warnings = [
         f"View {name} cannot be read ({reason}): its definition is in the dump as a comment only."
         for name, reason in broken.items()
@@ -87,7 +87,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
 
 
-def _broken_views(client: MySQLClient, views: list[str]) -> dict[str, str]:
+def broken_views(client: MySQLClient, views: list[str]) -> dict[str, str]:
     """Return the views that cannot be read, with the reason.
 
     One that lacks a table would end the dump; one that lacks its definer would end the restore,
@@ -108,7 +108,7 @@ def _broken_views(client: MySQLClient, views: list[str]) -> dict[str, str]:
         if len(views) == 1:
             return {views[0]: _reason(error)}
         half = len(views) // 2
-        return _broken_views(client, views[:half]) | _broken_views(client, views[half:])
+        return broken_views(client, views[:half]) | broken_views(client, views[half:])
     return {}
 
 

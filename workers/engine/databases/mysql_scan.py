@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from workers.engine.databases.base import TableMark
+from workers.engine.databases.line_sum import LineSum
 from workers.engine.errors import EngineError
 
 # The server's and the client's default for max_allowed_packet in MariaDB (16 MiB); MySQL's is 64.
@@ -41,12 +42,13 @@ class MySQLScan:
     """Takes a dump in pieces, gives it back in pieces with a `TableMark` before each table.
 
     `tables` maps each table or view seen to its number of rows, None where not countable;
-    `bytes_total` counts what was given back; `large_rows` maps tables to the bytes of their
-    longest row as SQL, where that is over `LARGE_ROW_BYTES`.
+    `checksums` has each table's `LineSum`; `bytes_total` counts what was given back; `large_rows`
+    maps tables to the bytes of their longest row as SQL, where that is over `LARGE_ROW_BYTES`.
     """
 
     def __init__(self) -> None:
         self.tables: dict[str, int | None] = {}
+        self.checksums: dict[str, str] = {}
         self.bytes_total = 0
         self.large_rows: dict[str, int] = {}
         self._held = b""
@@ -57,6 +59,7 @@ class MySQLScan:
         self._head = b""
         self._edge = b""
         self._line_bytes = 0
+        self._sum = LineSum()
 
     def feed(self, chunk: bytes) -> list[bytes | TableMark]:
         """Take the next piece of the dump; return what can be passed on."""
@@ -88,6 +91,16 @@ class MySQLScan:
         self._pass_on(self._held[:at] + appendix + self._held[at:], pieces)
         return pieces
 
+    def rest(self) -> list[bytes | TableMark]:
+        """Return what is left of some tables' parts of a dump; raises when one is cut off."""
+        if self._in_rows:
+            raise EngineError(
+                f"The dump ends within the rows of table {self._table}", code="dump_incomplete"
+            )
+        pieces: list[bytes | TableMark] = []
+        self._pass_on(self._held, pieces)
+        return pieces
+
     def _take_statements(self, rest: bytes, pieces: list[bytes | TableMark]) -> bytes:
         found = _STRUCTURE.search(rest)
         if found is None:
@@ -113,6 +126,7 @@ class MySQLScan:
         if name == self._table and self.tables.get(name) is None:
             self._in_rows, self._rows, self._head, self._edge = True, 0, b"\n", b"\n"
             self._line_bytes = 0
+            self._sum = LineSum(statements=True)
 
     def _take_rows(self, rest: bytes, pieces: list[bytes | TableMark]) -> bytes:
         end = self._rows_end(rest)
@@ -121,12 +135,14 @@ class MySQLScan:
         if len(self._head) < _HEAD_BYTES:
             self._head += piece[:_HEAD_BYTES]
         self._measure_lines(piece)
+        self._sum.feed(piece)
         self._edge = (self._edge + piece[-_EDGE_BYTES:])[-_EDGE_BYTES:]
         self._pass_on(piece, pieces)
         if end == -1:
             return b""
         countable = self._rows > 0 or b"\nINSERT " not in self._head
         self.tables[self._table] = self._rows if countable else None
+        self.checksums[self._table] = self._sum.text()
         self._in_rows = False
         # The line break that ends this section may begin the next table's comment.
         return rest[end:]

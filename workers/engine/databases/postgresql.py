@@ -20,7 +20,9 @@ from workers.engine.databases.base import (
     DatabaseSpec,
     DumpFacts,
     TableEstimate,
+    TableFacts,
     TableMark,
+    table_facts,
 )
 from workers.engine.databases.causes import (
     AWAY,
@@ -135,30 +137,18 @@ class PostgreSQLDatabase:
         ):
             yield PostgreSQLDump(process, self._spec.name, server_version, tool)
 
+    def checksums(
+        self, *, scratch_directory: str, check: Callable[[], None] = lambda: None
+    ) -> dict[str, TableFacts]:
+        """See `Database.checksums`."""
+        with self.dump(scratch_directory=scratch_directory, check=check) as dump:
+            return table_facts(dump)
+
     def query(
         self, statement: str, *, check: Callable[[], None] = lambda: None
     ) -> list[tuple[str, ...]]:
         """See `Database.query`. NULL reads as the empty text; the session is read-only."""
-        argv = [
-            find_program("psql", hint=INSTALL),
-            *("--no-psqlrc", "--quiet", "--no-password", "--tuples-only", "--csv"),
-            "--set=ON_ERROR_STOP=1",
-        ]
-        read_only = {"PGOPTIONS": "-c default_transaction_read_only=on", "PGCLIENTENCODING": "UTF8"}
-        try:
-            with signed_in(self._spec) as access, readable(f"{statement};\n") as stdin:
-                answer = run(
-                    argv,
-                    environment=access.environment | read_only,
-                    secrets=access.secrets,
-                    check=check,
-                    stdin=stdin,
-                )
-        except ProcessFailed as failure:
-            raise explain(failure, f"A query of database {self._spec.name}") from failure
-        text = io.StringIO(answer.decode("utf-8", "replace"), newline="")
-        # One column that is NULL is an empty line, which the reader takes for no cells at all.
-        return [tuple(row) or ("",) for row in csv.reader(text)]
+        return ask(self._spec, statement, check=check)
 
 
 class PostgreSQLDump:
@@ -193,6 +183,7 @@ class PostgreSQLDump:
             bytes_total=self._scan.bytes_total,
             tables=dict(self._scan.tables),
             warnings=(f"{self._process.program} said: {said}",) if said else (),
+            checksums=dict(self._scan.checksums),
         )
 
 
@@ -208,6 +199,43 @@ def tool_version(tool: str) -> str:
     said = run([tool, "--version"]).decode("utf-8", "replace").strip()
     found = re.search(r"\d+(?:\.\d+)+", said)
     return found[0] if found else said
+
+
+def ask(
+    spec: DatabaseSpec,
+    statements: str,
+    *,
+    check: Callable[[], None],
+    is_writing: bool = False,
+    settings: str = "",
+) -> list[tuple[str, ...]]:
+    """Run statements one after another and return all rows as text; for small answers only.
+
+    The session is read-only unless `is_writing`; `settings` are more options of it. Raises
+    `EngineError` at the first statement that fails.
+    """
+    argv = [
+        find_program("psql", hint=INSTALL),
+        *("--no-psqlrc", "--quiet", "--no-password", "--tuples-only", "--csv"),
+        "--set=ON_ERROR_STOP=1",
+    ]
+    options = settings if is_writing else f"{settings} -c default_transaction_read_only=on"
+    session = {"PGOPTIONS": options.strip(), "PGCLIENTENCODING": "UTF8"}
+    try:
+        with signed_in(spec) as access, readable(f"{statements};\n") as stdin:
+            answer = run(
+                argv,
+                environment=access.environment | session,
+                secrets=access.secrets,
+                check=check,
+                stdin=stdin,
+            )
+    except ProcessFailed as failure:
+        doing = "A change of" if is_writing else "A query of"
+        raise explain(failure, f"{doing} database {spec.name}") from failure
+    text = io.StringIO(answer.decode("utf-8", "replace"), newline="")
+    # One column that is NULL is an empty line, which the reader takes for no cells at all.
+    return [tuple(row) or ("",) for row in csv.reader(text)]
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from workers.engine.databases.base import TableMark
+from workers.engine.databases.line_sum import LineSum
 from workers.engine.errors import EngineError
 
 # Longer than the longest text that is looked for: the names of 1,600 columns of 63 bytes.
@@ -35,12 +36,15 @@ class PostgreSQLScan:
     """Takes a dump in pieces, gives it back in pieces with a `TableMark` before each table's rows.
 
     `tables` maps each table to its number of rows and each view to None; a name carries its
-    schema unless that is "public". `bytes_total` counts what was given back.
+    schema unless that is "public". `checksums` has each table's `LineSum`; `bytes_total` counts
+    what was given back.
     """
 
     def __init__(self) -> None:
         self.tables: dict[str, int | None] = {}
+        self.checksums: dict[str, str] = {}
         self.bytes_total = 0
+        self._sum = LineSum()
         self._held = b""
         self._table = ""
         self._in_rows = False
@@ -69,6 +73,16 @@ class PostgreSQLScan:
         self._pass_on(self._held, pieces)
         return pieces
 
+    def rest(self) -> list[bytes | TableMark]:
+        """Return what is left of some tables' parts of a dump; raises when one is cut off."""
+        if self._in_rows:
+            raise EngineError(
+                f"The dump ends within the rows of table {self._table}", code="dump_incomplete"
+            )
+        pieces: list[bytes | TableMark] = []
+        self._pass_on(self._held, pieces)
+        return pieces
+
     def _take_statements(self, rest: bytes, pieces: list[bytes | TableMark]) -> bytes:
         found = _STRUCTURE.search(rest)
         if found is None:
@@ -81,6 +95,7 @@ class PostgreSQLScan:
             return rest[found.end() :]
         self._table = _name(found[2])
         self._in_rows, self._rows, self._edge = True, 0, b"\n"
+        self._sum = LineSum()
         self._pass_on(rest[: found.start() + 1], pieces)
         pieces.append(TableMark(self._table))
         self._pass_on(rest[found.start() + 1 : found.end()], pieces)
@@ -90,11 +105,13 @@ class PostgreSQLScan:
         end = self._rows_end(rest)
         piece = rest if end in (-1, len(rest)) else rest[:end]
         self._rows += piece.count(b"\n")
+        self._sum.feed(piece)
         self._edge = (self._edge + piece[-_EDGE_BYTES:])[-_EDGE_BYTES:]
         self._pass_on(piece, pieces)
         if end == -1:
             return b""
         self.tables[self._table] = self._rows - 1  # the last line is the end's
+        self.checksums[self._table] = self._sum.text()
         self._in_rows = False
         return rest[end:]
 

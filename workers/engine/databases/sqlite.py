@@ -18,7 +18,9 @@ from workers.engine.databases.base import (
     DatabaseSpec,
     DumpFacts,
     TableEstimate,
+    TableFacts,
     TableMark,
+    table_facts,
 )
 from workers.engine.databases.private import private_directory
 from workers.engine.databases.sqlite_text import SQLiteText
@@ -42,7 +44,7 @@ class SQLiteDatabase:
 
         SQLite's catalogue has no sizes; only the sum is of use.
         """
-        with self._open() as connection, _checked(connection, check, self._path):
+        with self._open() as connection, checked(connection, check, self._path):
             names = connection.execute(
                 "SELECT name, type, sql LIKE 'CREATE VIRTUAL%' FROM sqlite_master"
                 " WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
@@ -70,18 +72,25 @@ class SQLiteDatabase:
         """See `Database.dump`. The snapshot in `scratch_directory` is as large as the database."""
         with private_directory(scratch_directory) as directory:
             snapshot = directory / "snapshot.sqlite3"
-            with self._open() as source, _checked(source, check, self._path, directory):
+            with self._open() as source, checked(source, check, self._path, directory):
                 _copy(source, snapshot, check)
             with contextlib.closing(sqlite3.connect(snapshot)) as connection:
-                with _checked(connection, check, self._path):
-                    _prove(connection, self._path)
+                with checked(connection, check, self._path):
+                    prove(connection, self._path)
                 yield SQLiteDump(connection, self._path, check)
+
+    def checksums(
+        self, *, scratch_directory: str, check: Callable[[], None] = lambda: None
+    ) -> dict[str, TableFacts]:
+        """See `Database.checksums`."""
+        with self.dump(scratch_directory=scratch_directory, check=check) as dump:
+            return table_facts(dump)
 
     def query(
         self, statement: str, *, check: Callable[[], None] = lambda: None
     ) -> list[tuple[str, ...]]:
         """See `Database.query`. NULL reads as the empty text."""
-        with self._open() as connection, _checked(connection, check, self._path):
+        with self._open() as connection, checked(connection, check, self._path):
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
             rows = connection.execute(statement).fetchall()
         return [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
@@ -119,17 +128,18 @@ class SQLiteDump:
         self._check = check
         self._bytes = 0
         self._tables: dict[str, int | None] | None = None
+        self._checksums: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[bytes | TableMark]:
         """See `Dump.__iter__`."""
-        with _checked(self._connection, self._check, self._path):
+        with checked(self._connection, self._check, self._path):
             text = SQLiteText(self._connection)
             for piece in text:
                 self._check()
                 if isinstance(piece, bytes):
                     self._bytes += len(piece)
                 yield piece
-        self._tables = text.rows
+        self._tables, self._checksums = text.rows, text.checksums
 
     def facts(self) -> DumpFacts:
         """See `Dump.facts`."""
@@ -140,6 +150,7 @@ class SQLiteDump:
             server_version=sqlite3.sqlite_version,
             bytes_total=self._bytes,
             tables=dict(self._tables),
+            checksums=dict(self._checksums),
         )
 
 
@@ -188,7 +199,7 @@ def _backup(
         source.backup(target, pages=pages, progress=progress, sleep=0.05)
 
 
-def _prove(connection: sqlite3.Connection, path: Path) -> None:
+def prove(connection: sqlite3.Connection, path: Path) -> None:
     """Raise a permanent `EngineError` when the database is damaged."""
     found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
     if found != ["ok"]:
@@ -224,7 +235,7 @@ def _raise(error: sqlite3.Error, path: Path) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _checked(
+def checked(
     connection: sqlite3.Connection,
     check: Callable[[], None],
     path: Path,

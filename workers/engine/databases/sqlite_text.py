@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from workers.engine.databases.base import TableMark
+from workers.engine.databases.line_sum import LineSum
 
 TRAILER = "-- Holdfast dump of SQLite complete\n"
 PIECE_CHARACTERS = 1 << 18
@@ -99,7 +100,8 @@ def _real(value: float) -> str:
 class SQLiteText:
     """The text of one database, read through `connection`, whose content must not change.
 
-    Sets the connection's `text_factory`. `rows` holds each finished table's number of rows.
+    Sets the connection's `text_factory`. `rows` holds each finished table's number of rows,
+    `checksums` the `LineSum` of each.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -110,6 +112,7 @@ class SQLiteText:
             "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
         ).fetchall()
         self.rows: dict[str, int | None] = {}
+        self.checksums: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[bytes | TableMark]:
         """Yield the text in pieces of some 256 KiB, a `TableMark` before each table."""
@@ -165,7 +168,7 @@ class SQLiteText:
             if name in names:
                 yield f"DELETE FROM {name};\n"  # noqa: S608
                 yield from self._rows(name)
-                del self.rows[name]
+                del self.rows[name], self.checksums[name]
 
     def _virtual(self, tables: list[tuple[str, str]]) -> Iterator[str]:
         """Enter virtual tables in the schema alone: what they hold is in ordinary tables.
@@ -185,25 +188,29 @@ class SQLiteText:
         yield "PRAGMA writable_schema = OFF;\n"
 
     def _rows(self, table: str) -> Iterator[str]:
-        columns = self._columns(table)
+        columns = self.columns(table)
         names = ",".join(columns)
         count = 0
         batch: list[str] = []
         size = 0
         quoted = quote_name(table)
+        summed = LineSum()
         self._connection.text_factory = text_or_raw
-        for row in self._connection.execute(f"SELECT {names} FROM {quoted} NOT INDEXED"):  # noqa: S608
-            batch.append(f"({','.join([literal(value, self._encoding) for value in row])})")
+        for values in self._connection.execute(f"SELECT {names} FROM {quoted} NOT INDEXED"):  # noqa: S608
+            batch.append(f"({','.join([literal(value, self._encoding) for value in values])})")
             size += len(batch[-1])
             count += 1
             if size >= STATEMENT_CHARACTERS:
+                summed.add([row.encode("utf-8", "surrogateescape") for row in batch])
                 yield _insert(quoted, names, batch)
                 batch, size = [], 0
         if batch:
+            summed.add([row.encode("utf-8", "surrogateescape") for row in batch])
             yield _insert(quoted, names, batch)
         self.rows[table] = count
+        self.checksums[table] = summed.text()
 
-    def _columns(self, table: str) -> list[str]:
+    def columns(self, table: str) -> list[str]:
         """Return the quoted names of the columns to write, the row's own number first."""
         self._connection.text_factory = text_as_is
         found = self._connection.execute(

@@ -33,13 +33,16 @@ class Token:
     """One token.
 
     `text` is the variable's name without `$`, the name, number or operator itself; `parts` are
-    those of a string, one text at most where nothing is interpolated.
+    those of a string, one text at most where nothing is interpolated. Of strings, `start` and
+    `end` say where in the source they stand, quotes included.
     """
 
     kind: Kind
     text: str
     line: int
     parts: tuple[TemplatePart, ...] = ()
+    start: int = -1
+    end: int = -1
 
     def is_operator(self, *texts: str) -> bool:
         """Return whether this is one of the given operators."""
@@ -117,10 +120,10 @@ def _tokenize_code(
         if match["heredoc"]:
             end = _append_heredoc(source, match, line, encoding, tokens)
         elif match["double"]:
-            end = _append_double(source, match.end(), line, encoding, tokens)
+            end = _append_double(source, match, line, encoding, tokens)
         elif match["single"] is not None:
             value = unescape_single(match["single"])
-            tokens.append(Token(Kind.STRING, "", line, (value,) if value else ()))
+            tokens.append(Token(Kind.STRING, "", line, (value,) if value else (), position, end))
         elif kind not in ("space", "comment"):
             assert kind is not None
             tokens.append(Token(Kind(kind), match[kind], line))
@@ -136,14 +139,17 @@ def _append_heredoc(
     parts: tuple[TemplatePart, ...] = (heredoc.body,) if heredoc.body else ()
     if match["mark"] != "'":
         parts = split_template(heredoc.body, line=line + 1, quote="", encoding=encoding)
-    tokens.append(Token(Kind.STRING, "", line, parts))
+    tokens.append(Token(Kind.STRING, "", line, parts, match.start(), heredoc.end))
     return heredoc.end
 
 
-def _append_double(source: str, start: int, line: int, encoding: str, tokens: list[Token]) -> int:
+def _append_double(
+    source: str, match: re.Match[str], line: int, encoding: str, tokens: list[Token]
+) -> int:
+    start = match.end()
     end = end_of_double(source, start)
     if end < 0:
         raise PhpSyntaxError(line, "a string that begins here is not closed")
     parts = split_template(source[start:end], line=line, quote='"', encoding=encoding)
-    tokens.append(Token(Kind.STRING, "", line, parts))
+    tokens.append(Token(Kind.STRING, "", line, parts, match.start(), end + 1))
     return end + 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
 from workers.engine.sources import ByteSource
 
@@ -23,7 +24,7 @@ class StoredObject:
     that was seen to refuse wrong ones), "md5_parts" (its ETag equals the MD5s of the parts or of
     the whole) or "read_back" (fetched and compared). `stat` gives the checksum that the store has
     now, equal to the one that `put` returned unless only a read-back could tell, and no
-    `verified_by`. Both are empty where only listed.
+    `verified_by`. Both are empty where only listed. Nobody can delete it before `locked_until`.
     """
 
     key: str
@@ -32,6 +33,17 @@ class StoredObject:
     checksum: str = ""
     verified_by: str = ""
     metadata: Mapping[str, str] | None = None
+    locked_until: datetime | None = None
+
+
+class ObjectLocked(EngineError):
+    """The store lets nobody delete the object before `until`; None where it does not say when."""
+
+    code = "object_locked"
+
+    def __init__(self, message: str, *, until: datetime | None) -> None:
+        super().__init__(message, hint="Nothing can shorten that from here.", permanent=True)
+        self.until = until
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,10 @@ class Store(Protocol):
         """
 
     def delete(self, key: str) -> bool:
-        """Delete the object; True once it is confirmed gone, False if there was none."""
+        """Delete the object; True once it is confirmed gone, False if there was none.
+
+        Raises `ObjectLocked`, with nothing changed, while the store has it locked.
+        """
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield every object whose key begins with `prefix`, in the order of the keys."""

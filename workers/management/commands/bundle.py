@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from backups.errors import SecretUnreadableError
 from backups.models import Backup, BackupStatus
+from workers.engine.age import AgeSource, plain_source
 from workers.engine.bundle import BundleReader, Member, extract, verify
 from workers.engine.errors import EngineError
 from workers.engine.progress import SilentReporter
@@ -42,6 +44,14 @@ class Command(BaseCommand):
         cat.add_argument("paths", nargs="+")
         check = commands.add_parser("verify", help="decode everything and check every checksum")
         check.add_argument("bundle", help="a file or the id of a backup")
+        for one in (listing, extract, cat, check):
+            one.add_argument(
+                "--identity",
+                type=Path,
+                default=settings.HOLDFAST_AGE_IDENTITY_FILE,
+                metavar="FILE",
+                help="the secret keys of age for a bundle that is encrypted",
+            )
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
         actions = {
@@ -51,7 +61,8 @@ class Command(BaseCommand):
             "verify": self.verify,
         }
         try:
-            with opened(options["bundle"]) as source:
+            with opened(options["bundle"]) as (stored, is_encrypted):
+                source = plain_source(stored, options["identity"], is_encrypted=is_encrypted)
                 actions[options["what"]](source, options)
         except EngineError as error:
             raise CommandError(error.sentences()) from error
@@ -89,9 +100,14 @@ class Command(BaseCommand):
         report = verify(source, reporter=SilentReporter())
         self.stdout.write(f"Good: {report.members} members, {report.frames} frames")
         self.stdout.write(f"{source.size} bytes, sha256 {report.sha256}")
+        if isinstance(source, AgeSource):
+            self.stdout.write(f"Decrypted from {source.stored_size} bytes")
 
     def _say_fetched(self, reader: BundleReader, source: ByteSource) -> None:
-        self.stderr.write(f"{reader.bytes_fetched} of {source.size} bytes read")
+        fetched, size = reader.bytes_fetched, source.size
+        if isinstance(source, AgeSource):
+            fetched, size = source.bytes_fetched, source.stored_size
+        self.stderr.write(f"{fetched} of {size} bytes read")
 
 
 def listing_line(member: Member) -> str:
@@ -125,12 +141,15 @@ def shown_time(nanoseconds: int) -> str:
 
 
 @contextlib.contextmanager
-def opened(wanted: str) -> Iterator[ByteSource]:
-    """Open a bundle by its path, or by the id of its backup; raises `CommandError` if neither."""
+def opened(wanted: str) -> Iterator[tuple[ByteSource, bool | None]]:
+    """Open a bundle by its path, or by the id of its backup; raises `CommandError` if neither.
+
+    Yields with it whether it is encrypted, None where nobody says so.
+    """
     path = Path(wanted)
     if path.is_file():
         with FilesSource([path]) as source:
-            yield source
+            yield source, path.suffix == ".age" or None
         return
     if not wanted.isdigit():
         raise CommandError(f"{wanted} is neither a file nor the id of a backup.")
@@ -140,4 +159,4 @@ def opened(wanted: str) -> Iterator[ByteSource]:
     if backup.status != BackupStatus.SUCCESS:
         raise CommandError(f"Backup {wanted} failed and holds nothing.")
     store = open_store(backup.storage.type, backup.storage.full_config())
-    yield store.open(backup.object_key)
+    yield store.open(backup.object_key), bool(backup.encrypted_to)

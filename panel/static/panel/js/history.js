@@ -25,12 +25,14 @@ export async function download(settings, backupId) {
 
 /** Fills the section `#history`. */
 export class History {
-  /** `showLog(job)` opens a log; `deleted()` is called when a backup is gone. */
-  constructor(section, settings, { showLog, deleted }) {
+  /** `showLog(job)` opens a log; `deleted()` is called when a backup is gone; `work` has what else
+   * may be done with a good one: names, and functions that take it. */
+  constructor(section, settings, { showLog, deleted, work }) {
     this.section = section;
     this.settings = settings;
     this.showLog = showLog;
     this.deleted = deleted;
+    this.work = work;
     this.drawn = "";
     this.wanted = PAGE;
     this.backups = [];
@@ -72,6 +74,7 @@ export class History {
       "td",
       {},
       element("span", { className: `badge badge-${isGood ? "completed" : "failed"}` }, isGood ? "good" : "failed"),
+      backup.verified_at ? element("span", { className: "badge badge-completed", title: `Restored for trial ${backup.verified_at}` }, "proven") : null,
       backup.is_suspect
         ? element("span", { className: "badge badge-warning", title: "Much smaller than the backup before it; the earlier ones are kept." }, "suspect")
         : null,
@@ -96,7 +99,10 @@ export class History {
       return made;
     };
     const buttons = [];
-    if (isGood) buttons.push(button("Download", () => download(this.settings, backup.id)), " ");
+    if (isGood) {
+      for (const [name, work] of Object.entries(this.work)) buttons.push(button(name, () => work(backup)), " ");
+      buttons.push(button("Download", () => download(this.settings, backup.id)), " ");
+    }
     if (backup.job_id) buttons.push(button("Log", async () => this.showLog(backup.job_id)), " ");
     if (this.settings.mayManage) buttons.push(button("Delete", () => this.#remove(backup, isGood)));
     return buttons;

@@ -7,7 +7,9 @@ import { notice, pageSettings, say } from "./dom.js";
 import { refreshTimes } from "./format.js";
 import { download, History } from "./history.js";
 import { Live } from "./live.js";
+import { Contents } from "./contents.js";
 import { LogView } from "./log.js";
+import { askForRestore, Restores } from "./restores.js";
 
 const ENDED = ["completed", "failed", "stopped"];
 // How soon the history shows what others, or a schedule, did to it.
@@ -24,8 +26,22 @@ const section = document.getElementById("backup");
 const connection = section.querySelector("[data-connection]");
 const view = new BackupView(section);
 const log = new LogView(document.querySelector("[data-log]"), settings.logs);
+const restores = new Restores(document.getElementById("restores"), settings, {
+  showLog: (job) => log.open(job, { isActive: restores.active.has(job) }),
+  async changed() {
+    await history.load();
+    await refreshHead();
+  },
+});
+const restore = async (backup, path) => restores.begin(await askForRestore(backup, path));
+const contents = new Contents(document.getElementById("contents"), settings, { restore });
 const history = new History(document.getElementById("history"), settings, {
   showLog: (job) => log.open(job, { isActive: job === current?.job_id && isActive(current) }),
+  work: {
+    Restore: (backup) => restore(backup),
+    Browse: (backup) => contents.open(backup),
+    Prove: (backup) => restores.prove(backup),
+  },
   async deleted() {
     outcomeOf = "";
     await show(current);
@@ -149,6 +165,7 @@ section.addEventListener("click", (event) => {
 });
 
 live.start();
+restores.start();
 history
   .load()
   .catch((error) => notice("history", `The history could not be read: ${error.message}`));

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
 from workers.engine.sources import ByteSource
 from workers.engine.stores.base import Capabilities, Checkpoint, StoredObject, UnfinishedUpload
@@ -15,10 +13,11 @@ from workers.engine.stores.config import fields_of, parse_config
 from workers.engine.stores.keys import checked_key, checked_metadata, is_plain_key
 from workers.engine.stores.s3.bucket import Bucket
 from workers.engine.stores.s3.config import S3Config
+from workers.engine.stores.s3.lock import delete_object, ensure_locked
 from workers.engine.stores.s3.probe import Probe
 from workers.engine.stores.s3.proof import described
 from workers.engine.stores.s3.reading import ObjectSource
-from workers.engine.stores.s3.upload import VISIBLE_PAUSES, Upload, remove_upload
+from workers.engine.stores.s3.upload import Upload, remove_upload
 from workers.engine.throttle import Throttle
 
 CONFIG_FIELDS = fields_of(S3Config)
@@ -72,7 +71,7 @@ class S3Store:
             trust_etag=self._trust_etag,
             throttle=self._throttle,
         )
-        return upload.run(resume)
+        return ensure_locked(self._bucket, upload.run(resume))
 
     def abandon(self, key: str, checkpoint: Checkpoint) -> None:
         """See `Store.abandon`."""
@@ -97,18 +96,7 @@ class S3Store:
 
     def delete(self, key: str) -> bool:
         """See `Store.delete`. In a bucket with versions the older ones stay, as it was set up."""
-        if self._bucket.head(checked_key(key)) is None:
-            return False
-        self._bucket.delete(key)
-        for pause in (*VISIBLE_PAUSES, None):
-            if self._bucket.head(key) is None:
-                return True
-            time.sleep(pause or 0)
-        raise EngineError(
-            f"{key} is still there although the service said that it was deleted.",
-            hint="Look for an object lock or a legal hold; it is tried again later.",
-            code="not_deleted",
-        )
+        return delete_object(self._bucket, checked_key(key))
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See `Store.list`."""

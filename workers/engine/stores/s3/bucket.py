@@ -20,6 +20,7 @@ from workers.engine.stores.s3.client import (
 )
 from workers.engine.stores.s3.config import S3Config
 from workers.engine.stores.s3.errors import ObjectMissing, UploadMissing, translated
+from workers.engine.stores.s3.lock import lock_arguments
 from workers.engine.stores.s3.parts import Digest, PartBody
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class Head:
     sha256: str
     modified_at: datetime
     metadata: Mapping[str, str]
+    version_id: str = ""
+    locked_until: datetime | None = None
+    has_legal_hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,9 @@ class Bucket:
                 name.lower(): urllib.parse.unquote(text)
                 for name, text in answer.get("Metadata", {}).items()
             },
+            version_id=answer.get("VersionId", ""),
+            locked_until=answer.get("ObjectLockRetainUntilDate"),
+            has_legal_hold=answer.get("ObjectLockLegalHoldStatus") == "ON",
         )
 
     def put_object(
@@ -122,6 +129,7 @@ class Bucket:
                 Metadata=_header_safe(metadata),
                 **self._proof(digest),
                 **self.encryption,
+                **lock_arguments(self.config),
             )
 
     def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
@@ -129,7 +137,11 @@ class Bucket:
         checksums: Any = {"ChecksumAlgorithm": "SHA256"} if self.checksums else {}
         with self.translated(f"begin the upload of {key}"):
             answer = self.client.create_multipart_upload(
-                **self.full(key), Metadata=_header_safe(metadata), **checksums, **self.encryption
+                **self.full(key),
+                Metadata=_header_safe(metadata),
+                **checksums,
+                **self.encryption,
+                **lock_arguments(self.config),
             )
         return answer["UploadId"]
 
@@ -225,10 +237,18 @@ class Bucket:
                     data=body.read() if fits else b"",
                 )
 
-    def delete(self, key: str) -> None:
-        """Delete an object, whether there is one or not."""
+    def delete(self, key: str, version_id: str = "") -> None:
+        """Delete an object, whether there is one or not; or just one version of it."""
+        version: Any = {"VersionId": version_id} if version_id else {}
         with self.translated(f"delete {key}"):
-            self.client.delete_object(**self.full(key))
+            self.client.delete_object(**self.full(key), **version)
+
+    def lock(self, key: str, mode: Any, until: datetime) -> None:  # noqa: ANN401
+        """Let nobody delete the newest version of an object before `until`."""
+        with self.translated(f"lock {key}"):
+            self.client.put_object_retention(
+                **self.full(key), Retention={"Mode": mode, "RetainUntilDate": until}
+            )
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield all below our prefix whose key begins with `prefix`, page by page."""

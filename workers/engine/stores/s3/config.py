@@ -73,6 +73,18 @@ class S3Config:
         default="",
         secret=True,
     )
+    object_lock_days: int = option(
+        "Object lock",
+        "For how many days nobody can delete a bundle; 0 is not at all. The bucket must have been "
+        "made with object lock.",
+        default=0,
+    )
+    object_lock_mode: str = option(
+        "Object lock mode",
+        "governance lets those with a special right delete all the same, compliance nobody at all.",
+        default="governance",
+        choices=("governance", "compliance"),
+    )
     part_size: int = option(
         "Part size",
         "In bytes, 5 MiB to 5 GiB. Grows by itself where an object would have too many parts.",
@@ -153,6 +165,7 @@ class S3Config:
 
 
 _RANGES = {
+    "object_lock_days": range(36_501),
     "part_size": range(MIN_PART_BYTES, MAX_PART_BYTES + 1),
     "upload_threads": range(1, 17),
     "connect_timeout": range(1, 301),

@@ -64,6 +64,14 @@ class Probe:
         finally:
             removed = self._remove_all()
         seen["delete"] = seen["write"] and removed
+        if self._bucket.config.object_lock_days and not seen["object_lock"]:
+            raise EngineError(
+                f"The bucket {self._bucket.config.bucket} has no object lock.",
+                hint="Object lock is switched on when a bucket is created: make another one, or "
+                "set object_lock_days to 0.",
+                permanent=True,
+                code="object_lock_missing",
+            )
         return Capabilities(**seen, notes=tuple(self._notes))
 
     def _attempts(self) -> dict[str, Callable[[], bool]]:

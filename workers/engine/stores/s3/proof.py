@@ -59,6 +59,7 @@ def stored_object(key: str, head: Head, checksum: str, verified_by: str) -> Stor
         checksum=checksum,
         verified_by=verified_by,
         metadata=head.metadata,
+        locked_until=head.locked_until,
     )
 
 

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('backups', '0009_restores'),
+        ('backups', '0012_retention'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

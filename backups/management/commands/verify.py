@@ -1,0 +1,51 @@
+"""`manage.py verify SITE`: restores a backup for trial, compares everything, and says so."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from functools import partial
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from backups.actions import proofs
+from backups.errors import DomainError
+from backups.management import following
+from backups.management.audited import audited
+from backups.management.finding import find_backup, find_site
+from backups.queries import audited_object
+from backups.states import JobState
+
+
+class Command(BaseCommand):
+    help = (
+        "Prove that a backup of SITE (its id or name) restores: into scratch places, every file "
+        "and row compared. Exit code: 0 proven, 1 not, 3 stopped."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("site", help="the site's id or name")
+        parser.add_argument(
+            "--backup", default="latest", help="the backup's id; otherwise the newest good one"
+        )
+        parser.add_argument("--no-follow", action="store_true", help="start it and end")
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        try:
+            backup = find_backup(find_site(options["site"]), options["backup"])
+            with audited("backup.verify", partial(audited_object, "backup", backup.pk)):
+                job = proofs.start_proof(backup=backup, trigger="command")
+        except DomainError as error:
+            raise CommandError(error.message) from error
+        console = Console()
+        console.print(f"Proof of {backup}, job {job.pk}", highlight=False)
+        if options["no_follow"]:
+            return
+        ended = following.follow(job, console)
+        if ended is None:
+            return
+        following.report(ended, console)
+        if ended.state == JobState.COMPLETED:
+            console.print(f"It restores in {ended.proof.seconds:.1f} s", highlight=False)
+        following.end(ended)

@@ -1,0 +1,56 @@
+"""Which backups are to be proven next."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Now
+
+from backups.models import Backup, BackupStatus, Job, Node, Site
+from backups.queries.standing import nodes_with_live_workers
+from backups.states import ACTIVE, JobKind
+
+# After a proof that did not come to an end: a server that is away is no reason to ask all night.
+PAUSE = timedelta(hours=20)
+
+
+def backups_to_prove(*, every: bool) -> list[Backup]:
+    """Return one backup for each node that has nothing better to do, the longest unproven first.
+
+    Of `every` site the newest good backup unless it is proven; else of those sites whose last
+    proof is HOLDFAST_PROOF_DAYS old.
+    """
+    found = []
+    for node in _idle_nodes():
+        site = _due_sites(node, every=every).first()
+        if site is not None:
+            found.append(Backup.objects.select_related("storage", "site__node", "job__node").get(
+                pk=site.newest))  # fmt: skip
+    return found
+
+
+def _idle_nodes() -> QuerySet[Node]:
+    """Return the nodes with a worker and without any work: a proof gives way to everything."""
+    busy = Job.objects.filter(node=OuterRef("pk"), state__in=ACTIVE)
+    return nodes_with_live_workers().filter(~Exists(busy), is_draining=False)
+
+
+def _due_sites(node: Node, *, every: bool) -> QuerySet[Any]:
+    newest = Backup.objects.filter(
+        site=OuterRef("pk"), status=BackupStatus.SUCCESS, is_suspect=False
+    ).order_by("-created_at", "-id")
+    tried = Job.objects.filter(
+        site=OuterRef("pk"), kind=JobKind.VERIFY, queued_at__gt=Now() - PAUSE
+    )
+    sites: QuerySet[Any] = Site.objects.filter(~Exists(tried), node=node).annotate(
+        newest=Subquery(newest.values("pk")[:1]),
+        newest_proven=Subquery(newest.values("verified_at")[:1]),
+    )
+    age = timedelta(days=settings.HOLDFAST_PROOF_DAYS)
+    old = Q(proven_at__isnull=True) | Q(proven_at__lt=Now() - age)
+    due = Q(newest_proven__isnull=True) if every else old
+    wanted = sites.filter(due, newest__isnull=False).only("pk")
+    return wanted.order_by(F("proven_at").asc(nulls_first=True), "pk")

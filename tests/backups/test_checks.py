@@ -1,0 +1,148 @@
+"""Each day a node looks whether what is stored is as it was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rest_framework.test import APIClient
+
+from backups.actions import checks, errands, housekeeping
+from backups.models import Backup, Errand, Node, Site, Storage
+from tests.backups.conftest import ended_job
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def backups(site: Site, make_backup: Callable[..., Backup]) -> list[Backup]:
+    return [make_backup(site, number=number) for number in range(1, 5)]
+
+
+def object_of(backup: Backup) -> Path:
+    return Path(backup.storage.config["path"], backup.object_key)
+
+
+def check() -> None:
+    Errand.objects.update(not_before=None)
+    checks.start_due_checks()
+    housekeeping.take_answers()
+
+
+def problem(backup: Backup) -> str:
+    return Backup.objects.get(pk=backup.pk).check_problem
+
+
+def age_all(hours: float) -> None:
+    Backup.objects.update(checked_at=datetime.now(UTC) - timedelta(hours=hours))
+
+
+def test_what_is_as_recorded_is_marked_as_looked_at(answering: None, backups: list[Backup]) -> None:
+    check()
+    assert not Backup.objects.filter(checked_at__isnull=True).exists()
+    assert not Backup.objects.exclude(check_problem="").exists()
+
+
+def test_what_is_amiss_is_said_in_api_and_admin(
+    answering: None, api: APIClient, backups: list[Backup]
+) -> None:
+    object_of(backups[0]).unlink()
+    object_of(backups[1]).write_bytes(b"longer than it was")
+    check()
+    assert problem(backups[0]) == "The object is not there."
+    assert problem(backups[1]) == "The object has 18 bytes instead of 6."
+    assert problem(backups[2]) == ""
+    body = api.get(f"/api/v1/backups/{backups[0].pk}").json()
+    assert body["check_problem"] == "The object is not there."
+    assert body["checked_at"] is not None
+    found = api.get(f"/api/v1/sites/{backups[0].site_id}/retention").json()
+    reasons = {one["backup_id"]: one["reasons"] for one in found["keep"]}
+    assert "not as recorded" in reasons[backups[0].pk][0]
+
+
+def test_what_is_back_is_well_again_an_hour_later(answering: None, backups: list[Backup]) -> None:
+    content = object_of(backups[0]).read_bytes()
+    object_of(backups[0]).unlink()
+    check()
+    object_of(backups[0]).write_bytes(content)
+    check()
+    assert problem(backups[0])
+    age_all(1.5)
+    check()
+    assert problem(backups[0]) == ""
+
+
+def test_each_is_looked_at_once_a_day(answering: None, backups: list[Backup]) -> None:
+    check()
+    object_of(backups[0]).unlink()
+    age_all(23)
+    check()
+    assert problem(backups[0]) == ""
+    age_all(25)
+    check()
+    assert problem(backups[0])
+
+
+def test_another_stored_checksum_is_found(
+    answering: None, storage: Storage, site: Site, backups: list[Backup]
+) -> None:
+    """What `put` keeps beside the object has another SHA-256 than the row."""
+    from tests.contracts.store_sources import BytesSource, PutCall
+    from workers.engine.stores import open_store
+
+    store = open_store("local", storage.full_config())
+    object_of(backups[0]).unlink()
+    PutCall(store, backups[0].object_key)(BytesSource(b"bundle"))
+    check()
+    assert "another SHA-256" in problem(backups[0])
+
+
+def test_a_storage_that_is_away_is_left_alone_for_a_while(
+    answering: None, storage: Storage, backups: list[Backup]
+) -> None:
+    storage.type, storage.config = "s3", {
+        "bucket": "b", "endpoint_url": "http://127.0.0.1:9", "max_attempts": 1,
+        "access_key_id": "AK",
+    }  # fmt: skip
+    storage.secrets = {"secret_access_key": "not-a-secret"}
+    storage.save()
+    check()
+    assert not Backup.objects.filter(checked_at__isnull=False).exists()
+    errand = Errand.objects.get(key__startswith="check:")
+    assert errand.failures == 1 and "cannot be reached" in errand.error
+    assert errand.not_before is not None
+    assert checks.start_due_checks() == 0
+
+
+def test_nobody_is_asked_twice_at_once_nor_when_there_is_nothing_to_do(
+    live_worker: object, closed_broker: None, backups: list[Backup]
+) -> None:
+    checks.start_due_checks()
+    assert errands.awaited().count() == 1
+    assert checks.start_due_checks() == 0
+    assert errands.awaited().count() == 1
+    Errand.objects.update(task_id=None)
+    age_all(1)
+    checks.start_due_checks()
+    assert errands.awaited().count() == 0
+    assert Errand.objects.filter(key__startswith="rest:", not_before__isnull=False).count() == 1
+
+
+def test_another_nodes_folder_is_not_looked_at_and_its_bucket_is(
+    answering: None, site: Site, other_node: Node, storage: Storage, backups: list[Backup]
+) -> None:
+    job = ended_job(site)
+    type(job).objects.filter(pk=job.pk).update(node=other_node)
+    Backup.objects.filter(pk=backups[0].pk).update(job=job)
+    check()
+    check()
+    assert Backup.objects.get(pk=backups[0].pk).checked_at is None
+    bucket = Storage.objects.create(
+        name="bucket", type="s3",
+        config={"bucket": "b", "endpoint_url": "http://127.0.0.1:9", "max_attempts": 1},
+    )  # fmt: skip
+    Backup.objects.filter(pk=backups[0].pk).update(storage=bucket)
+    check()
+    assert Errand.objects.filter(key=f"check:{site.node_id}:{bucket.pk}", failures=1).exists()

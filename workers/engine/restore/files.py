@@ -1,0 +1,205 @@
+"""Restoring files: each chosen part is extracted beside its place, then the two are exchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.engine.bundle import BundleDamaged, BundleReader, MemberMissing, extract
+from workers.engine.bundle.reader import Selection
+from workers.engine.errors import EngineError
+from workers.engine.excludes import Excludes
+from workers.engine.progress import Reporter
+from workers.engine.restore.exchange import explained, sync_file_system
+from workers.engine.restore.file_switch import FileSwitch
+from workers.engine.restore.places import PlaceRefused, pinned, require_no_mounts
+from workers.engine.restore.standing import LeftAlone, standing
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRoot:
+    """One of the names at the top of a bundle, and the path on this host that it stands for."""
+
+    archive_name: str
+    target: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is exchanged as one: a path in the bundle, and its place on this host."""
+
+    archive_path: bytes
+    target: Path
+
+
+def parts_of(
+    bundle: BundleReader, roots: Sequence[RestoreRoot], paths: Iterable[str]
+) -> list[Part]:
+    """Return what is to be exchanged: the roots that the bundle has, or what of them is chosen.
+
+    What lies below another chosen path goes with that. Raises `MemberMissing` for a path that the
+    bundle does not hold, and a permanent `EngineError` for one that is restored nowhere.
+    """
+    chosen = sorted({path.rstrip("/") for path in paths})
+    known = {root.archive_name: root for root in roots}
+    _require_restorable(chosen, known)
+    kinds = _kinds_at(bundle, chosen or known)
+    if not chosen:
+        found = [Part(os.fsencode(name), root.target) for name, root in known.items()
+                 if os.fsencode(name) in kinds]  # fmt: skip
+        for part in found:
+            _require_real_root(part, kinds[part.archive_path])
+        return found
+    selection = Selection(chosen)
+    parts = []
+    for path in chosen:
+        own = os.fsencode(path)
+        if own not in kinds:
+            raise MemberMissing(own)
+        if selection.paths_to(own) == [own]:
+            top, _slash, rest = path.partition("/")
+            parts.append(Part(own, known[top].target / rest))
+            if not rest:
+                _require_real_root(parts[-1], kinds[own])
+    return parts
+
+
+def _require_restorable(paths: Sequence[str], known: Collection[str]) -> None:
+    for path in paths:
+        parts = path.split("/")
+        if parts[0] not in known or not {"", ".", ".."}.isdisjoint(parts):
+            raise EngineError(
+                f"{path} has no place where it could be restored to",
+                hint=f"Choose paths below {', '.join(sorted(known))}.",
+                permanent=True,
+                code="path_not_restorable",
+            )
+
+
+def _kinds_at(bundle: BundleReader, paths: Iterable[str]) -> dict[bytes, str]:
+    wanted = frozenset(os.fsencode(path) for path in paths)
+    return {member.path: member.kind for member in bundle.members() if member.path in wanted}
+
+
+def _require_real_root(part: Part, kind: str) -> None:
+    """Raise unless both what a backup begins with and its place are what a site consists of."""
+    if kind not in ("file", "folder"):
+        raise BundleDamaged(
+            f"{os.fsdecode(part.archive_path)} is a {kind} in the bundle, which no backup makes"
+        )
+    if part.target.is_symlink():
+        raise PlaceRefused(
+            f"{part.target} is a link on this host",
+            hint="Restore to the path that it leads to.",
+            permanent=True,
+        )
+
+
+def planned(parts: Sequence[Part], label: str) -> list[FileSwitch]:
+    """Return the switches of the parts before anything is made, to be announced."""
+    return [FileSwitch.planned(part.target, label, n) for n, part in enumerate(parts)]
+
+
+def prepare_files(
+    bundle: BundleReader,
+    parts: Sequence[Part],
+    *,
+    label: str,
+    excludes: Excludes,
+    reporter: Reporter,
+    owners: bool | None = None,
+) -> list[FileSwitch]:
+    """Extract each part into a hidden folder beside its place; nothing that stands is touched.
+
+    `label` names the folders, so that what a killed attempt left can be found: it is removed
+    first, and what this one made if it fails. `excludes` are the site's: what they leave out of
+    backups stays where it is. Raises what `extract` raises, `PlaceRefused` for a place that cannot
+    be exchanged, and `EngineError` where there is no room or nothing may be written.
+    """
+    switches = planned(parts, label)
+    for switch in switches:
+        require_no_mounts(switch.target)
+        switch.discard()
+    require_room(bundle, parts)
+    left_alone = LeftAlone(bundle, excludes)
+    try:
+        for part, switch in zip(parts, switches, strict=True):
+            _prepare(bundle, part, switch, left_alone, reporter, owners)
+    except BaseException:
+        # A disk that was filled by it has room again for the site that lives there.
+        for switch in switches:
+            with contextlib.suppress(EngineError):
+                switch.discard()
+        raise
+    return switches
+
+
+def _prepare(
+    bundle: BundleReader,
+    part: Part,
+    switch: FileSwitch,
+    left_alone: LeftAlone,
+    reporter: Reporter,
+    owners: bool | None,
+) -> None:
+    try:
+        switch.begin()
+        with pinned(switch.staging) as staging:
+            extract(bundle, [part.archive_path], staging, reporter=reporter, owners=owners)
+        switch.adopt(switch.staging / os.fsdecode(part.archive_path))
+        if switch.target.is_dir() and not switch.target.is_symlink():
+            held = frozenset(held_paths(bundle, part))
+            found = standing(switch.target, part.archive_path, held, left_alone, reporter.check)
+            live = left_alone.live_below(part.archive_path)
+            switch.keep(dict.fromkeys([*live, *(one.path for one in found if one.is_kept)]))
+        sync_file_system(switch.staging)
+    except (OSError, EngineError) as error:
+        # Of what was given to `extract` only a number would be told.
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError) or isinstance(error, PlaceRefused):
+            raise
+        raise explained(reason, f"{part.target} cannot be prepared") from error
+
+
+def held_paths(bundle: BundleReader, part: Part) -> Iterator[bytes]:
+    """Yield the paths of the bundle at and below the part."""
+    return (member.path for member in bundle.members(part.archive_path))
+
+
+def bytes_needed(bundle: BundleReader, part: Part) -> int:
+    """Return how many bytes the part's files take on a disk; holes take none."""
+    return sum(member.stored_size for member in bundle.members(part.archive_path))
+
+
+def require_room(bundle: BundleReader, parts: Sequence[Part]) -> None:
+    """Raise `EngineError` unless each disk has room for what comes beside what stands there.
+
+    By the sizes of the manifest: a bundle that unfolds into more than any disk holds ends here.
+    """
+    wanted: dict[int, tuple[Path, int]] = {}
+    for part in parts:
+        place = existing(part.target.parent)
+        device = place.stat().st_dev
+        before = wanted.get(device, (place, 0))[1]
+        wanted[device] = (place, before + bytes_needed(bundle, part))
+    for place, needed in wanted.values():
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise EngineError(
+                f"{place} has {free / 1e6:,.1f} MB free, and what is restored needs "
+                f"{needed / 1e6:,.1f} MB beside what is there",
+                hint="Free some space on that disk, or restore less at once.",
+                permanent=True,
+                code="not_enough_space",
+            )
+
+
+def existing(path: Path) -> Path:
+    """Return the deepest folder on the way to `path` that is there."""
+    while not path.is_dir():
+        path = path.parent
+    return path
