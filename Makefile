@@ -5,7 +5,8 @@ VENV ?= .venv
 SITE ?=
 EXIT ?=
 PYTEST_ARGUMENTS ?=
-# Most of the long tests wait for something; a file's tests share its servers, so they stay together.
+# Most of the long tests wait for something; a file's tests share its servers, so they stay together,
+# and so do a folder's files, which may share an installation.
 PYTEST_PROCESSES ?= 2
 
 BIN := $(VENV)/bin
@@ -34,7 +35,8 @@ demo: $(VENV)/.demo-installed
 
 test: system-packages $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
+		$(PYTEST_ARGUMENTS)
 
 check: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError
 
 from backups import queries
 from backups.actions.jobs import begin_job, read_anew
+from backups.actions.keys import require_keys
 from backups.errors import BackupAlreadyRunningError, DomainError, RestoreRefusedError
 from backups.models import Backup, BackupStatus, Job
 from backups.queries import node_of_backup
@@ -38,6 +39,7 @@ def start_proof(
     made_on = node_of_backup(backup)
     if backup.storage.type in NODE_BOUND_STORES and made_on.pk != site.node_id:
         raise RestoreRefusedError(f"The bundle lies in a folder of {made_on}, not of {site.node}.")
+    require_keys(site.node, backup)
     try:
         return begin_job(
             kind=JobKind.VERIFY,

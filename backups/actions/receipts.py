@@ -10,9 +10,11 @@ from django.db.models.functions import Now
 from backups.models import Backup, Job, Proof, ProofOutcome, Site
 
 # What these say is wrong is the bundle itself, not a server that was away or a disk that is full.
+# That no key is at hand (`age_no_identity`) says nothing of the bundle.
 DISPROVED_CODES = frozenset(
-    {"proof_failed", "bundle_damaged", "object_missing", "member_missing", "unsafe_path"}
-)
+    {"proof_failed", "bundle_damaged", "object_missing", "member_missing", "unsafe_path",
+     "age_header_damaged", "age_chunk_damaged", "age_truncated"}
+)  # fmt: skip
 # Of what a proof measures, the stages that restore: what comes after them is comparing.
 _RESTORING = ("fetch_bundle", "verify_bundle")
 

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.jobs import begin_backup, begin_job, read_anew
+from backups.actions.keys import require_keys
 from backups.errors import InvalidFieldError, RestoreRefusedError
 from backups.models import Backup, BackupStatus, Job, Site
 from backups.queries import node_of_backup
@@ -170,6 +171,7 @@ def _check(site: Site, backup: Backup, request: RestoreRequest) -> None:
             f"The bundle lies in a folder of {made_on}, and {site.name} is on {site.node}, which "
             "cannot read it. Copy it to a storage that both reach."
         )
+    require_keys(site.node, backup)
     if request.what != FILES and site.db_engine == "none":
         raise RestoreRefusedError(f"{site.name} has no database; restore its files only.")
 

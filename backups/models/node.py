@@ -27,6 +27,10 @@ def validate_roots(roots: object) -> None:
         raise ValidationError('Allowed roots are a list of absolute folders, as ["/var/www"].')
 
 
+# Among the versions that a worker tells: whose bundles it can decrypt.
+OPENS = "age_recipients"
+
+
 class InputOutputClass(models.TextChoices):
     """How much of the disks' time stages get while others want it too (ionice(1))."""
 
@@ -146,6 +150,12 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def recipients(self) -> list[str]:
+        """The public keys whose bundles the worker can decrypt, as it told beside its versions."""
+        told = str(self.versions.get(OPENS, ""))
+        return [recipient for recipient in told.split(",") if recipient]
 
 
 class EnrolmentToken(models.Model):

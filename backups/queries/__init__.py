@@ -2,6 +2,7 @@
 
 from backups.queries.audit import AuditedObject, audited_object, audited_objects
 from backups.queries.followups import overdue, task_stats, tasks_with_state
+from backups.queries.keys import can_open
 from backups.queries.pages import page_of
 from backups.queries.plans import schedule_of
 from backups.queries.proofs import backups_to_prove
@@ -77,6 +78,7 @@ __all__ = [
     "backup_status",
     "backups_to_prove",
     "backups_visible_to",
+    "can_open",
     "events_visible_to",
     "follow_up_tasks_visible_to",
     "is_paused",

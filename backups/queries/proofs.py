@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +11,14 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from backups.models import Backup, BackupStatus, Job, Node, Site
+from backups.queries.keys import can_open
 from backups.queries.standing import nodes_with_live_workers
 from backups.states import ACTIVE, JobKind
 
 # After a proof that did not come to an end: a server that is away is no reason to ask all night.
 PAUSE = timedelta(hours=20)
+# Of the sites of a node that are due, to find one that is not encrypted to others.
+MOST_LOOKED_AT = 50
 
 
 def backups_to_prove(*, every: bool) -> list[Backup]:
@@ -25,11 +29,21 @@ def backups_to_prove(*, every: bool) -> list[Backup]:
     """
     found = []
     for node in _idle_nodes():
-        site = _due_sites(node, every=every).first()
-        if site is not None:
-            found.append(Backup.objects.select_related("storage", "site__node", "job__node").get(
-                pk=site.newest))  # fmt: skip
+        newest = _due_sites(node, every=every).values_list("newest", flat=True)
+        backup = _first_readable(node, list(newest[:MOST_LOOKED_AT]))
+        if backup is not None:
+            found.append(backup)
     return found
+
+
+def _first_readable(node: Node, keys: Sequence[int]) -> Backup | None:
+    """Return the first backup that the node can read: one without its key holds no other up."""
+    for key in keys:
+        related = Backup.objects.select_related("storage", "site__node", "job__node")
+        backup = related.get(pk=key)
+        if can_open(node, backup):
+            return backup
+    return None
 
 
 def _idle_nodes() -> QuerySet[Node]:

@@ -26,10 +26,11 @@ def fleet(directory: Path, broker_url: str, sites: int = 300, nodes: int = 6) ->
     """Yield a cluster whose panel runs, with that many sites on that many nodes."""
     cluster = Cluster(directory, f"sqlite:///{directory / 'panel.sqlite3'}", broker_url)
     try:
-        cluster.set_up(directory)
-        seed(cluster, sites, nodes)
-        cluster.start_panel()
-        yield cluster
+        with cluster.warmed_up():
+            cluster.set_up(directory)
+            seed(cluster, sites, nodes)
+            cluster.start_panel()
+            yield cluster
     except BaseException as error:
         error.add_note(cluster.logs())
         raise

@@ -1,4 +1,4 @@
-"""Run as a process of its own by test_panel_databases: many at once try to do the same thing.
+"""Run in processes of their own by test_panel_databases: many at once try to do the same thing.
 
 Prints one line with what this process won. They begin together, when a file appears.
 """
@@ -11,18 +11,35 @@ import sys
 import time
 from pathlib import Path
 
-import django
+
+def race() -> None:
+    """Do what the arguments of this process say."""
+    _, what, barrier, subject = sys.argv
+    main(what, Path(barrier), subject)
 
 
 def main(what: str, barrier: Path, job_or_site: str) -> None:
-    django.setup()
     from django.db import transaction
     from django.db.models.functions import Now
     from rest_framework.exceptions import AuthenticationFailed
 
-    from backups.actions import attempts, control, enrolment, jobs, leadership, schedules
+    from backups.actions import (
+        attempts,
+        control,
+        enrolment,
+        jobs,
+        leadership,
+        pins,
+        prunings,
+        schedules,
+    )
     from backups.actions.usage import usage_kept
-    from backups.errors import BackupAlreadyRunningError, EnrolmentRefusedError, JobNotActiveError
+    from backups.errors import (
+        BackupAlreadyRunningError,
+        BackupGoingError,
+        EnrolmentRefusedError,
+        JobNotActiveError,
+    )
     from backups.models import Backup, Job, Site
     from backups.queries import sites_due
     from panel.accounts import actions as people
@@ -108,6 +125,17 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
             started += schedules.start_due_backups()
         return started
 
+    def pin() -> bool:
+        try:
+            pins.pin_backup(backup=Backup.objects.get(pk=job_or_site), by=None)
+        except BackupGoingError:
+            return False
+        return True
+
+    def remove() -> bool:
+        """Claim the backup for its removal."""
+        return int(job_or_site) in prunings._claim([int(job_or_site)])
+
     def renew() -> bool:
         try:
             tokens.renew(job_or_site)
@@ -164,12 +192,10 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
         "fail": fail,
         "schedule": schedule,
         "start_all": start_all,
+        "pin": pin,
+        "remove": remove,
         "renew": renew,
         "open_stream": open_stream,
         "deactivate": deactivate,
     }
     print(todo[what](), flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

@@ -114,29 +114,26 @@ def everything(subject: Subject, spec: DatabaseSpec) -> dict[str, object]:
 
 
 def _mysql_code(subject: MySQLSubject, spec: DatabaseSpec) -> dict[str, object]:
-    def ask(sql: str) -> list[str]:
-        return subject.server.execute(sql, spec.name).splitlines()
-
-    found: dict[str, object] = {}
-    for line in ask("SHOW FULL TABLES"):
-        name, kind = line.split("\t")
-        shown = "VIEW" if kind == "VIEW" else "TABLE"
-        found[f"{shown} {name}"] = ask(f"SHOW CREATE {shown} `{name}`")
-    lists = {
-        "PROCEDURE": "SELECT ROUTINE_NAME FROM information_schema.ROUTINES"
-        " WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_TYPE = 'PROCEDURE'",
-        "FUNCTION": "SELECT ROUTINE_NAME FROM information_schema.ROUTINES"
-        " WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_TYPE = 'FUNCTION'",
-        "EVENT": "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE()",
-        "TRIGGER": "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS"
+    listed = subject.server.execute(
+        "SELECT IF(TABLE_TYPE = 'VIEW', 'VIEW', 'TABLE'), TABLE_NAME"
+        " FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE();"
+        "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES"
+        " WHERE ROUTINE_SCHEMA = DATABASE();"
+        "SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS"
+        " WHERE EVENT_SCHEMA = DATABASE();"
+        "SELECT 'TRIGGER', TRIGGER_NAME FROM information_schema.TRIGGERS"
         " WHERE TRIGGER_SCHEMA = DATABASE()",
+        spec.name,
+    )
+    pairs = sorted(tuple(line.split("\t")) for line in listed.splitlines())
+    shown = subject.server.execute(
+        ";".join(f"SHOW CREATE {kind} `{name}`" for kind, name in pairs), spec.name
+    ).splitlines()
+    # When a trigger was made stands last.
+    return {
+        f"{kind} {name}": text.rsplit("\t", 1)[0] if kind == "TRIGGER" else text
+        for (kind, name), text in zip(pairs, shown, strict=True)
     }
-    for kind, sql in lists.items():
-        for name in ask(sql):
-            line = "".join(ask(f"SHOW CREATE {kind} `{name}`"))
-            # When a trigger was made stands last.
-            found[f"{kind} {name}"] = line.rsplit("\t", 1)[0] if kind == "TRIGGER" else line
-    return found
 
 
 def left(subject: Subject, spec: DatabaseSpec) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.servers.cluster import Cluster
@@ -20,12 +22,13 @@ attempts.claim_stage(job_id=str(job.pk), epoch=1, stage_name="backup_db", worker
 
 
 @pytest.fixture(scope="module")
-def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # Nobody listens on port 9: nothing here waits for a broker.
     directory = tmp_path_factory.mktemp("control")
     cluster = Cluster(directory, panel_database_url, "redis://127.0.0.1:9/0")
-    cluster.manage("migrate", "--verbosity", "0")
-    return cluster
+    with cluster.warmed_up():
+        cluster.manage("migrate", "--verbosity", "0")
+        yield cluster
 
 
 def test_jobs_and_nodes_are_controlled_from_a_shell(cluster: Cluster) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.servers.cluster import ROOT, Cluster
+from tests.servers import wait_until
+from tests.servers.cluster import Cluster
 from tests.servers.secrets_search import SEARCH
 
 pytestmark = pytest.mark.slow
 
 RACERS = 6
+READY = "ready\n"
 NUMBERS = itertools.count(1)
 MAKE_ROWS = """
 from pathlib import Path
@@ -29,7 +29,7 @@ print(site.pk, job.pk if job else "")
 
 
 @pytest.fixture(scope="module")
-def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # Nobody listens on port 9: what is started here must only be recorded.
     directory = tmp_path_factory.mktemp("cluster")
     nodes_reach = {
@@ -37,8 +37,9 @@ def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -
         "HOLDFAST_NODE_BROKER_URL": "redis://redis.example.com/0",
     }
     cluster = Cluster(directory, panel_database_url, "redis://127.0.0.1:9/0", nodes_reach)
-    cluster.manage("migrate", "--verbosity", "0")
-    return cluster
+    with cluster.warmed_up():
+        cluster.manage("migrate", "--verbosity", "0")
+        yield cluster
 
 
 SECRETS_UNDER_OLD_KEY = """
@@ -57,7 +58,7 @@ def test_secrets_move_to_a_new_key_where_they_are(cluster: Cluster) -> None:
 
     def under(*keys: str) -> Cluster:
         settings = {**cluster.settings, "HOLDFAST_ENCRYPTION_KEYS": ",".join(keys)}
-        return dataclasses.replace(cluster, settings=settings)
+        return dataclasses.replace(cluster, settings=settings, warm=None)
 
     under(old).manage("shell", "--verbosity", "0", "-c", SECRETS_UNDER_OLD_KEY)
     assert under(new, old).manage("rotate_secrets", "--check", check=False).returncode == 1
@@ -79,23 +80,16 @@ def race(cluster: Cluster, what: str | list[str], subject: str) -> list[str]:
     """Let several processes do one thing, or one each, at the same moment; return their answers."""
     each = [what] * RACERS if isinstance(what, str) else what
     barrier = cluster.directory / f"go-{next(NUMBERS)}"
-    environment = {**os.environ, **cluster.environment, "DJANGO_SETTINGS_MODULE": "panel.settings"}
+    assert cluster.warm is not None
     racers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.contracts.race", one, str(barrier), subject],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for one in each
+        cluster.warm.begin("tests.contracts.race:race", one, str(barrier), subject) for one in each
     ]
     for racer in racers:
-        assert racer.stdout.readline() == "ready\n"
+        wait_until(lambda: racer.said() == READY, 60, "it is ready")  # noqa: B023
     barrier.touch()
-    said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
-    assert [racer.returncode for racer in racers] == [0] * len(each)
-    return said
+    ends = [racer.wait() for racer in racers]
+    assert ends == [0] * len(each), [racer.err.read_text() for racer in racers]
+    return [racer.said().removeprefix(READY).strip() for racer in racers]
 
 
 def test_migrations_are_complete_and_run_from_nothing(cluster: Cluster) -> None:
@@ -201,6 +195,79 @@ def test_each_run_starts_once_when_many_coordinators_see_it(cluster: Cluster) ->
     assert sorted(said) == ["False"] * (RACERS - 1) + ["True"]
     said = cluster.manage("shell", "--verbosity", "0", "-c", SCHEDULED.format(site=site)).stdout
     assert said.split() == ["schedule", "True"]
+
+
+# Ten daily backups with objects, of which seven are kept; answers come from this process.
+PRUNED = """
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from celery import current_app
+from django.db.models.functions import Now
+import workers.tasks
+from backups.actions import housekeeping
+from backups.actions.inventory import audit_storage
+from backups.models import AuditEntry, Backup, Errand, Site, Worker
+current_app.conf.update(task_always_eager=True, task_store_eager_result=True)
+site = Site.objects.get(pk={site})
+Worker.objects.get_or_create(name="w", defaults=dict(node=site.node, hostname="h", process_id=1,
+                             started_at=Now(), last_seen_at=Now()))
+Worker.objects.update(last_seen_at=Now())
+for number in range(10):
+    key = f"{{site.node.uuid}}/{{site.uuid}}/{{number}}.tar.zst"
+    path = Path(site.storage.config["path"], key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"bundle")
+    made = datetime.now(UTC) - timedelta(days=number, hours=1)
+    Backup.objects.create(site=site, storage=site.storage, status="SUCCESS", object_key=key,
+                          size_bytes=6, sha256=str(number), created_at=made)
+Path(site.storage.config["path"], site.backups.first().object_key).write_bytes(b"cut")
+for _ in range(2):
+    Site.objects.filter(pk=site.pk).update(retention_due_at=Now())
+    Errand.objects.update(not_before=None)
+    housekeeping.keep_house()
+    housekeeping.take_answers()
+errand = Errand.objects.get(key=f"prune:{site}")
+entries = AuditEntry.objects.filter(action="backup.prune", site_id=site.pk)
+site.refresh_from_db()
+print(site.backups.count(), site.backup_count, entries.count(), errand.done_count, errand.failures)
+print([(one.kind, one.size) for one in audit_storage(site.storage) if str(site.uuid) in one.key])
+print(site.backups.filter(checked_at=None).count(), site.backups.first().check_problem)
+"""
+BACKUP = """
+from django.db.models.functions import Now
+from backups.models import Backup, Site
+site = Site.objects.get(pk={site})
+print(Backup.objects.create(site=site, storage=site.storage, status="SUCCESS", object_key="k",
+                            size_bytes=1, created_at=Now()).pk)
+"""
+CLAIMED = """
+from backups.models import Backup
+backup = Backup.objects.get(pk={backup})
+print(backup.pinned_at is not None, backup.removing_since is not None)
+"""
+
+
+def test_old_backups_go_and_what_is_stored_is_looked_at(cluster: Cluster) -> None:
+    site, _ = make_rows(cluster, with_job=False)
+    said = cluster.manage("shell", "--verbosity", "0", "-c", PRUNED.format(site=site)).stdout
+    # The newest one is cut short: it stays and counts as no copy. First that held all back.
+    assert said.splitlines() == [
+        "8 8 2 2 0",
+        "[('differs', 6)]",
+        "0 The object has 3 bytes instead of 6.",
+    ]
+
+
+def test_a_backup_is_either_pinned_or_removed_when_both_are_wanted_at_once(
+    cluster: Cluster,
+) -> None:
+    site, _ = make_rows(cluster, with_job=False)
+    backup = cluster.manage("shell", "--verbosity", "0", "-c", BACKUP.format(site=site)).stdout
+    said = race(cluster, ["pin", "remove"] * (RACERS // 2), backup.strip())
+    code = CLAIMED.format(backup=backup.strip())
+    ended = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout.split()
+    assert sorted(ended) == ["False", "True"]
+    assert said == [ended[0], ended[1]] * (RACERS // 2)
 
 
 PEOPLE = """

@@ -62,13 +62,13 @@ class Scene:
 
     def back_to_damaged(self) -> None:
         """Bring the damage about by the same means, so that it is the same."""
-        case = CASES[self.spec.engine]
-        text = self.text
-        restorer = open_restorer(self.spec)
-        switch = restorer.prepare([text], label="fresh", scratch_directory=str(self.scratch))
-        switch.switch()
-        switch.discard()
-        write(self.subject, self.spec, case.damage)
+        if self.tables is not None:
+            switch = open_restorer(self.spec).prepare(
+                [self.text], label="fresh", scratch_directory=str(self.scratch)
+            )
+            switch.switch()
+            switch.discard()
+        write(self.subject, self.spec, CASES[self.spec.engine].damage)
         self.damaged = everything(self.subject, self.spec)
 
     def order(self, what: str, kill_at: int, **more: Any) -> int:
@@ -114,6 +114,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=[False, True], ids=["whole", "some"])
 def scene(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Scene:
+    if engine == "mysql" and request.param:
+        pytest.skip("MySQL's switch does the same for some tables as for all")
     return Scene(engine, subject_of(request, engine), tmp_path, some=request.param)
 
 

@@ -39,6 +39,17 @@ def use_storage(rig: Rig, site: int, storage: int | None) -> None:
     assert answer.status == 200, answer
 
 
+@contextlib.contextmanager
+def drained(rig: Rig) -> Iterator[None]:
+    """Let no job of the node begin meanwhile."""
+    for_now = f"/api/v1/nodes/{rig.node['id']}"
+    assert rig.cluster.post(f"{for_now}/drain").status in (200, 202)
+    try:
+        yield
+    finally:
+        assert rig.cluster.post(f"{for_now}/resume").status in (200, 202)
+
+
 def add_sites_with_the_large_ones_database(rig: Rig, number: int) -> list[int]:
     """Add sites that are small but for their database, which can be locked."""
     sites = []

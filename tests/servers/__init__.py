@@ -77,7 +77,8 @@ def server_directory(name: str) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Let the calling process be killed when the one that started it is gone."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -139,7 +140,7 @@ class Daemon:
                 user=self._user,
                 group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
                 extra_groups=None if self._user is None else [],
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         try:
             wait_until(lambda: not self.alive or ready(), timeout, f"{self.argv[0]} is ready")

@@ -22,15 +22,22 @@ import pytest
 from tests.servers import Daemon, accepts, free_port, wait_until
 from tests.servers.redis import RedisServer
 from tests.servers.secrets_search import in_command_lines, in_files, in_sqlite, secrets_of
+from tests.servers.warm import Warm
 
 ROOT = Path(__file__).resolve().parents[2]
-SET_UP = """
+MIGRATE = """
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 call_command("createsuperuser", interactive=False, email={email!r})
+"""
+ADD_NODE = """
+from django.core.management import call_command
 call_command("node", "add", "web-01", "--root", {root!r})
 """
+_migrated: list[bytes] = []
 EMAIL, PASSWORD = "admin@example.com", "correct-horse-battery-staple"
+
+FOR_COMMANDS = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD}
 
 
 @dataclass
@@ -56,6 +63,7 @@ class Cluster:
     port: int = field(default_factory=free_port)
     token: str = ""
     daemons: dict[str, Daemon] = field(default_factory=dict)
+    warm: Warm | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -80,17 +88,30 @@ class Cluster:
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **self.environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD},
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        if self.warm is not None:
+            done = self.warm.manage(*arguments)
+        else:
+            done = subprocess.run(
+                [sys.executable, "manage.py", *arguments],
+                cwd=ROOT,
+                env={**os.environ, **self.environment, **FOR_COMMANDS},
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
+
+    @contextmanager
+    def warmed_up(self) -> Iterator[Cluster]:
+        """Fork management commands, as many as there are, from a process that has all loaded."""
+        self.warm = Warm(self.directory, {**self.environment, **FOR_COMMANDS})
+        try:
+            yield self
+        finally:
+            self.warm.close()
+            self.warm = None
 
     def start(
         self,
@@ -117,8 +138,28 @@ class Cluster:
     def set_up(self, root: Path) -> None:
         """Migrate, and add the first user and the node `web-01`, whose sites lie below `root`."""
         # In one process: each start of manage.py takes a second, and there are many clusters.
-        code = SET_UP.format(email=EMAIL, root=str(root))
+        code = ADD_NODE.format(root=str(root))
+        if not self._copy_migrated():
+            code = MIGRATE.format(email=EMAIL) + code
         self.manage("shell", "--verbosity", "0", "-c", code)
+
+    def _copy_migrated(self) -> bool:
+        """Begin with a copy of what migrations make of an empty SQLite; only the first runs them.
+
+        What they do from nothing on each kind of database is a test of its own.
+        """
+        if not self.database_url.startswith("sqlite:///"):
+            return False
+        file = Path(self.database_url.removeprefix("sqlite:///"))
+        if not _migrated:
+            code = MIGRATE.format(email=EMAIL)
+            self.manage("shell", "--verbosity", "0", "-c", code)
+            # Who closes it last leaves all of it in the one file.
+            assert not file.with_name(f"{file.name}-wal").exists()
+            _migrated.append(file.read_bytes())
+        else:
+            file.write_bytes(_migrated[0])
+        return True
 
     def start_panel(self) -> Daemon:
         argv = ("-m", "uvicorn", "panel.asgi:application", "--port", str(self.port))
@@ -235,12 +276,13 @@ def running_cluster(
     """
     cluster = Cluster(directory, database_url, broker_url, settings or {})
     try:
-        cluster.set_up(sites or directory)
-        cluster.start_panel()
-        cluster.start_coordinator()
-        for number in range(workers):
-            cluster.start_worker(f"worker-{number}" if number else "worker")
-        yield cluster
+        with cluster.warmed_up():
+            cluster.set_up(sites or directory)
+            cluster.start_panel()
+            cluster.start_coordinator()
+            for number in range(workers):
+                cluster.start_worker(f"worker-{number}" if number else "worker")
+            yield cluster
         assert cluster.leaks() == []
     except BaseException as error:
         error.add_note(cluster.logs())

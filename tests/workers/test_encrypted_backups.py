@@ -13,7 +13,8 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from backups.actions import control
+from backups.actions import control, proofs, restores
+from backups.actions.restores import RestoreRequest
 from backups.models import Backup, Job, Storage
 from backups.registry import PIPELINES
 from backups.states import JobKind
@@ -130,6 +131,42 @@ def sealed(tmp_path: Path, settings: Any, key: KeyPair) -> Job:
     job = make_job(tmp_path, settings, key, {})
     run(job, *BACKUP[:3])
     return job
+
+
+def run_all(job: Job) -> Job:
+    Job.objects.filter(pk=job.pk).update(state="dispatched")
+    for stage in PIPELINES[JobKind(job.kind)]:
+        if not run_stage(stage, job_id=str(job.pk), epoch=job.epoch, worker="worker@host"):
+            break
+    return Job.objects.get(pk=job.pk)
+
+
+def test_it_is_proven_where_the_key_is_and_not_disproved_where_it_is_not(
+    backup: Backup, key: KeyPair, settings: Any
+) -> None:
+    failed = run_all(proofs.start_proof(backup=backup))
+    assert failed.error_code == "age_no_identity"
+    backup.refresh_from_db()
+    assert not backup.is_suspect
+    settings.HOLDFAST_AGE_IDENTITY_FILE = key.file
+    proven = run_all(proofs.start_proof(backup=backup))
+    assert (proven.state, proven.error_message) == ("completed", "")
+    backup.refresh_from_db()
+    assert backup.verified_by == "restore"
+
+
+def test_a_lost_file_is_put_back_from_an_encrypted_backup(
+    backup: Backup, key: KeyPair, settings: Any
+) -> None:
+    settings.HOLDFAST_AGE_IDENTITY_FILE = key.file
+    lost = Path(backup.site.wp_path) / "wp-content" / "index.php"
+    before = lost.read_text()
+    lost.unlink()
+    asked = RestoreRequest(what="files", paths=("wp-content/index.php",), checkpoint=False)
+    job = restores.start_restore(site=backup.site, backup=backup, request=asked, requested_by=None)
+    done = run_all(job)
+    assert (done.state, done.error_message) == ("completed", "")
+    assert lost.read_text() == before
 
 
 def spool_of(job: Job, settings: Any) -> Path:

@@ -11,15 +11,13 @@ import psutil
 from django.conf import settings
 
 from backups.actions import nodes
+from backups.models.node import OPENS
 from workers.agent.post import Post
 from workers.engine.age import read_identities
 from workers.engine.errors import EngineError
 from workers.engine.versions import tool_versions
 
 logger = logging.getLogger(__name__)
-
-# Beside the versions of a worker's tools: whose bundles it can decrypt.
-OPENS = "age_recipients"
 
 
 def beat(post: Post, processes: int) -> bool:

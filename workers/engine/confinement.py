@@ -62,8 +62,11 @@ def resolve_new_below(path: Path, allowed_roots: Sequence[Path]) -> Path:
     """Return where `path`, which need not be there yet, would be; as `resolve_below` otherwise.
 
     What is there of it is followed through its links, and what is missing comes after that.
-    Raises `PathNotAllowed`, permanent, for a place outside the roots.
+    Raises `PathNotAllowed`, permanent, for a place outside the roots, and `EngineError` with code
+    `site_not_found` for one below what is no folder or a link that leads nowhere.
     """
+    if "\0" in str(path):
+        return resolve_below(path, allowed_roots)
     there = path
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent
@@ -74,7 +77,15 @@ def resolve_new_below(path: Path, allowed_roots: Sequence[Path]) -> Path:
             hint="Give the path without “..”.",
             permanent=True,
         )
-    return resolve_below(there, allowed_roots) / missing
+    resolved = resolve_below(there, allowed_roots)
+    if missing.parts and not resolved.is_dir():
+        raise EngineError(
+            f"{path} cannot be reached on this node: {there} is no folder",
+            hint="Check the path.",
+            permanent=True,
+            code="site_not_found",
+        )
+    return resolved / missing
 
 
 def _hint(allowed_roots: Sequence[Path]) -> str:

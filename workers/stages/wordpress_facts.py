@@ -23,6 +23,8 @@ from workers.stages.source import CONTENT_NAME
 # Beside the dump's segment: the paths of all attachments, each followed by a zero byte.
 ATTACHMENTS_NAME = "attachments"
 _READ_BYTES = 1 << 20
+# Of four million usual paths. What a site's owner can put into the table must not fill the spool.
+MOST_LIST_BYTES = 256 << 20
 
 
 class DuringDump:
@@ -75,14 +77,16 @@ class DuringDump:
         return known
 
     def _write_list(self, reader: DatabaseFacts) -> int:
-        count = 0
+        count = size = 0
         with (
             out_of_room(self._directory),
             (self._directory / ATTACHMENTS_NAME).open("wb") as file,
         ):
             for path in reader.attachments():
-                file.write(path + b"\0")
+                size += file.write(path + b"\0")
                 count += 1
+                if size > MOST_LIST_BYTES:
+                    raise ValueError("there are too many of them")
         return count
 
 

@@ -96,8 +96,8 @@ def go_round() -> None:
     recovered = _attempt(recovery.recover_lost_jobs)
     _attempt(schedules.start_due_backups)
     _attempt(proofs.start_due_proofs)
-    admitted = _attempt(admission.admit_jobs)
     _attempt(housekeeping.keep_house)
+    admitted = _attempt(admission.admit_jobs)
     if recovered or admitted:
         logger.info("took back %d jobs, gave out %d", recovered, admitted)
 

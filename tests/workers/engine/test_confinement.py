@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.engine.confinement import resolve_below
+from workers.engine.confinement import resolve_below, resolve_new_below
 from workers.engine.errors import EngineError
 
 
@@ -78,3 +78,55 @@ def test_the_path_is_not_found_when_it_would_be_allowed_but_is_not_there(root: P
         resolve_below(root / path, [root])
     assert caught.value.code == "site_not_found"
     assert caught.value.permanent
+
+
+@pytest.mark.parametrize("path", ["new", "new/deeper/still", "site/new", "link/new", "site", ""])
+def test_a_new_path_is_where_its_deepest_folder_leads(root: Path, path: str):
+    (root / "link").symlink_to("site")
+    expected = root / path.replace("link", "site")
+    assert resolve_new_below(root / path, [root]) == expected
+    assert not (root / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../new",
+        "../root2/new",
+        "out/new",
+        "out/site/new",
+        "dangling",
+        "dangling/new",
+        "new/../../root2/x",
+        "new/..",
+        "a\0b",
+        "site/a\0b/c",
+    ],
+)
+def test_a_new_path_is_refused_when_it_leads_out(root: Path, path: str):
+    (root / "out").symlink_to(root.parent / "root2")
+    (root / "dangling").symlink_to(root.parent / "nothing")
+    with pytest.raises(EngineError) as caught:
+        resolve_new_below(root / path, [root])
+    assert caught.value.code == "path_not_allowed"
+    assert caught.value.permanent
+
+
+@pytest.mark.parametrize("path", ["relative/new", "new", ""])
+def test_a_new_path_is_refused_when_it_is_relative(
+    root: Path, path: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(root)
+    with pytest.raises(EngineError) as caught:
+        resolve_new_below(Path(path), [root])
+    assert caught.value.code == "path_not_allowed"
+
+
+@pytest.mark.parametrize("path", ["loop", "loop/new", "file/new", "inner/new"])
+def test_a_new_path_is_not_found_when_nothing_can_be_made_there(root: Path, path: str):
+    os.symlink("loop", root / "loop")
+    os.symlink("missing", root / "inner")
+    (root / "file").touch()
+    with pytest.raises(EngineError) as caught:
+        resolve_new_below(root / path, [root])
+    assert caught.value.code == "site_not_found"

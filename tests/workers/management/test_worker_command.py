@@ -53,7 +53,8 @@ def test_node_goes_online_and_offline_with_its_worker(sqlite_cluster: Cluster) -
         if "worker" in name:
             daemon.stop()
     wait_until(lambda: standing() == "offline", message="the node is offline")
-    sqlite_cluster.start_worker("signing-on")
+    # By its name other tests of this cluster know that it is a worker.
+    sqlite_cluster.start_worker("worker-signing-on")
     assert standing() == "online"
 
 

@@ -14,6 +14,7 @@ from workers.engine.databases.base import DatabaseSpec
 from workers.engine.progress import SilentReporter
 from workers.engine.sources import FilesSource
 from workers.engine.wordpress.facts import compare_facts
+from workers.stages import wordpress_facts
 from workers.stages.wordpress_facts import ATTACHMENTS_NAME, after_restore
 
 DATABASE = "wp-content/database/.ht.sqlite"
@@ -124,6 +125,14 @@ def test_the_backup_goes_on_when_a_fact_cannot_be_read(pipeline: Pipeline):
     assert "attachments" not in facts
     assert "plugins" not in facts
     assert facts["active_plugins"] == ["shop/shop.php"]
+
+
+def test_the_backup_goes_on_when_a_site_claims_too_many_attachments(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(wordpress_facts, "MOST_LIST_BYTES", 30)
+    assert "too many of them" in pipeline.run("backup_db").warnings[0]
+    assert not list(pipeline.job_directory.glob(f"*/{ATTACHMENTS_NAME}"))
 
 
 def test_there_are_fewer_facts_when_the_site_has_no_database(tmp_path: Path):

@@ -112,6 +112,9 @@ class _Extractor:
     def add(self, member: Member) -> None:
         """Extract one member."""
         parts = _safe_parts(member.path)
+        if member.kind != "file":
+            # That of a file is compared when its content is read.
+            self._bundle.check(member)
         parent = self._open_folder(b"/".join(parts[:-1]))
         self._kinds[member.kind](member, parent, parts[-1])
 

@@ -174,6 +174,11 @@ class BundleReader:
         if member.kind == "file" and hasher.hexdigest() != member.sha256:
             raise BundleDamaged(f"The content of {member.name} is not what was backed up")
 
+    def check(self, member: Member) -> None:
+        """Raise `BundleDamaged` unless the member's tar header says what the manifest says."""
+        content = self._index.content(member.content_offset, member.header_length)
+        check_header(b"".join(content), member)
+
     def slice(self, member: Member, offset: int, length: int) -> Iterator[bytes]:
         """Yield a part of what follows a member's tar header, fetching only that part's frames.
 

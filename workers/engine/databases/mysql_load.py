@@ -42,7 +42,7 @@ def load(
     reporter: Reporter,
 ) -> MySQLScan:
     """Load a dump, or what it has of `tables`, into the database `name`; return what was seen."""
-    scan = MySQLScan()
+    scan = MySQLScan(sums=False)
     counted = _counted(pieces, reporter)
     text = _whole(counted, scan) if tables is None else _parts(counted, scan, frozenset(tables))
     there = MySQLClient(replace(client.spec, name=name), client.options, client.check)

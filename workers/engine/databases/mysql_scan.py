@@ -42,11 +42,13 @@ class MySQLScan:
     """Takes a dump in pieces, gives it back in pieces with a `TableMark` before each table.
 
     `tables` maps each table or view seen to its number of rows, None where not countable;
-    `checksums` has each table's `LineSum`; `bytes_total` counts what was given back; `large_rows`
+    `checksums` has the `LineSum` of each, if `sums` are wanted; `bytes_total` counts what was given
+    back; `large_rows`
     maps tables to the bytes of their longest row as SQL, where that is over `LARGE_ROW_BYTES`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sums: bool = True) -> None:
+        self._sums = sums
         self.tables: dict[str, int | None] = {}
         self.checksums: dict[str, str] = {}
         self.bytes_total = 0
@@ -135,7 +137,8 @@ class MySQLScan:
         if len(self._head) < _HEAD_BYTES:
             self._head += piece[:_HEAD_BYTES]
         self._measure_lines(piece)
-        self._sum.feed(piece)
+        if self._sums:
+            self._sum.feed(piece)
         self._edge = (self._edge + piece[-_EDGE_BYTES:])[-_EDGE_BYTES:]
         self._pass_on(piece, pieces)
         if end == -1:

@@ -30,7 +30,7 @@ def load(
     scratch_directory: str,
 ) -> PostgreSQLScan:
     """Load a whole dump into the spec's database, which is empty; return what was seen."""
-    scan = PostgreSQLScan()
+    scan = PostgreSQLScan(sums=False)
     text = _unrestricted(_scanned(counted(pieces, reporter), scan))
     run_client(spec, text, check=check, scratch_directory=scratch_directory)
     return scan

@@ -158,7 +158,7 @@ def load_rows(
 
     `pieces` may be the dump's head and the parts of these tables alone.
     """
-    scan = PostgreSQLScan()
+    scan = PostgreSQLScan(sums=False)
     chosen: list[tuple[str, str]] = []
     text = _staged(counted(pieces, reporter), scan, schema, frozenset(tables), chosen)
     run_client(spec, text, check=check, scratch_directory=scratch_directory)

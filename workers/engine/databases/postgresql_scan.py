@@ -36,11 +36,13 @@ class PostgreSQLScan:
     """Takes a dump in pieces, gives it back in pieces with a `TableMark` before each table's rows.
 
     `tables` maps each table to its number of rows and each view to None; a name carries its
-    schema unless that is "public". `checksums` has each table's `LineSum`; `bytes_total` counts
+    schema unless that is "public". `checksums` has the `LineSum` of each, if `sums` are wanted;
+    `bytes_total` counts
     what was given back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sums: bool = True) -> None:
+        self._sums = sums
         self.tables: dict[str, int | None] = {}
         self.checksums: dict[str, str] = {}
         self.bytes_total = 0
@@ -105,7 +107,8 @@ class PostgreSQLScan:
         end = self._rows_end(rest)
         piece = rest if end in (-1, len(rest)) else rest[:end]
         self._rows += piece.count(b"\n")
-        self._sum.feed(piece)
+        if self._sums:
+            self._sum.feed(piece)
         self._edge = (self._edge + piece[-_EDGE_BYTES:])[-_EDGE_BYTES:]
         self._pass_on(piece, pieces)
         if end == -1:

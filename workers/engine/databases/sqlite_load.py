@@ -14,6 +14,7 @@ from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
 
 SCRIPT_BYTES = 1 << 20
+CACHE_KIBIBYTES = 64 << 10  # else pages of indexes are written again and again
 _CANDIDATES = 16
 
 
@@ -34,6 +35,7 @@ def load(
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             # Until it is whole, nobody misses the file: nothing to keep safe from a power cut.
             connection.execute(f"PRAGMA page_size = {page_bytes}")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
             connection.set_authorizer(_authorize)

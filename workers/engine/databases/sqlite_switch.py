@@ -153,7 +153,7 @@ class SQLiteSwitch:
             _remove(path)
 
     def _remove_stale_journal(self) -> None:
-        """Remove what a killed exchange leaves: SQLite clears such a journal and keeps its file."""
+        """Remove the file of a journal that SQLite rolled back or emptied after a kill."""
         journal = Path(f"{self._places.live}-journal")
         if journal.exists() and self._places.live.exists():
             with self._opened(self._places.live) as live:

@@ -175,11 +175,15 @@ class FileSwitch:
 
     @contextlib.contextmanager
     def _if_there(self) -> Iterator[_Here | None]:
-        """Yield the same, or None where not even the folder is there that it would be in."""
+        """Yield the same, or None where nothing can be: not even its folder is there."""
         with contextlib.ExitStack() as stack:
             try:
                 here = stack.enter_context(self._pinned())
             except FileNotFoundError:
+                here = None
+            except PlaceRefused:
+                if self.inode is not None:
+                    raise
                 here = None
             yield here
 

@@ -16,7 +16,7 @@ from workers.engine.excludes import Excludes
 from workers.engine.progress import Reporter
 from workers.engine.restore.exchange import explained, sync_file_system
 from workers.engine.restore.file_switch import FileSwitch
-from workers.engine.restore.places import PlaceRefused, pinned, require_no_mounts
+from workers.engine.restore.places import PlaceRefused, existing, pinned, require_reachable
 from workers.engine.restore.standing import LeftAlone, standing
 
 
@@ -42,29 +42,26 @@ def parts_of(
     """Return what is to be exchanged: the roots that the bundle has, or what of them is chosen.
 
     What lies below another chosen path goes with that. Raises `MemberMissing` for a path that the
-    bundle does not hold, and a permanent `EngineError` for one that is restored nowhere.
+    bundle does not hold, `PlaceRefused` for a place that cannot be exchanged, and a permanent
+    `EngineError` for a path that is restored nowhere.
     """
     chosen = sorted({path.rstrip("/") for path in paths})
     known = {root.archive_name: root for root in roots}
     _require_restorable(chosen, known)
     kinds = _kinds_at(bundle, chosen or known)
-    if not chosen:
-        found = [Part(os.fsencode(name), root.target) for name, root in known.items()
-                 if os.fsencode(name) in kinds]  # fmt: skip
-        for part in found:
-            _require_real_root(part, kinds[part.archive_path])
-        return found
-    selection = Selection(chosen)
+    selection = Selection(chosen or known)
     parts = []
-    for path in chosen:
+    for path in chosen or known:
         own = os.fsencode(path)
-        if own not in kinds:
+        if own not in kinds and chosen:
             raise MemberMissing(own)
-        if selection.paths_to(own) == [own]:
+        if own in kinds and selection.paths_to(own) == [own]:
             top, _slash, rest = path.partition("/")
-            parts.append(Part(own, known[top].target / rest))
+            part = Part(own, known[top].target / rest)
             if not rest:
-                _require_real_root(parts[-1], kinds[own])
+                _require_real_root(part, kinds[own])
+            require_reachable(part.target)
+            parts.append(part)
     return parts
 
 
@@ -122,7 +119,6 @@ def prepare_files(
     """
     switches = planned(parts, label)
     for switch in switches:
-        require_no_mounts(switch.target)
         switch.discard()
     require_room(bundle, parts)
     left_alone = LeftAlone(bundle, excludes)
@@ -157,12 +153,13 @@ def _prepare(
             live = left_alone.live_below(part.archive_path)
             switch.keep(dict.fromkeys([*live, *(one.path for one in found if one.is_kept)]))
         sync_file_system(switch.staging)
-    except (OSError, EngineError) as error:
-        # Of what was given to `extract` only a number would be told.
-        reason = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(reason, OSError) or isinstance(error, PlaceRefused):
+    except OSError as error:
+        raise explained(error, f"{part.target} cannot be prepared") from error
+    except EngineError as error:
+        # Of the folder that was given to `extract` only a number would be told.
+        if error.code != "target_unwritable" or not isinstance(error.__cause__, OSError):
             raise
-        raise explained(reason, f"{part.target} cannot be prepared") from error
+        raise explained(error.__cause__, f"{part.target} cannot be prepared") from error
 
 
 def held_paths(bundle: BundleReader, part: Part) -> Iterator[bytes]:
@@ -196,10 +193,3 @@ def require_room(bundle: BundleReader, parts: Sequence[Part]) -> None:
                 permanent=True,
                 code="not_enough_space",
             )
-
-
-def existing(path: Path) -> Path:
-    """Return the deepest folder on the way to `path` that is there."""
-    while not path.is_dir():
-        path = path.parent
-    return path

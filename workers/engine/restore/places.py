@@ -56,6 +56,19 @@ def _step(descriptor: int, part: str, folder: Path) -> int:
         ) from error
 
 
+def existing(path: Path) -> Path:
+    """Return the deepest folder on the way to `path` that is there."""
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+def require_reachable(target: Path) -> None:
+    """Raise `PlaceRefused` unless what is at `target`, or will be, can be exchanged."""
+    with pinned(existing(target.parent)):
+        require_no_mounts(target)
+
+
 def require_no_mounts(target: Path) -> None:
     """Raise `PlaceRefused` if something is mounted at or below `target`.
 

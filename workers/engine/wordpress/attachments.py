@@ -14,8 +14,10 @@ from workers.engine.wordpress.config import PREFIX
 
 UPLOADS = "wp-content/uploads"
 EXAMPLES = 5
-# Rows of one answer: some 100 bytes each, of the 16 MiB that an answer may have.
+# Rows of one answer: some 100 bytes each, of the 16 MiB that an answer may have. A path is no
+# longer than 1,000 characters; what is would not be found anyway.
 PAGE_ROWS = 20_000
+PATH_CHARACTERS = 1000
 # Blogs of a network whose libraries are read; each takes a query or two.
 MOST_BLOGS = 500
 
@@ -31,7 +33,8 @@ def attached_files(
     last = 0
     while True:
         rows = database.query(
-            f"SELECT meta_id, meta_value FROM {table} WHERE meta_key = '_wp_attached_file'"  # noqa: S608
+            f"SELECT meta_id, SUBSTR(meta_value, 1, {PATH_CHARACTERS}) FROM {table}"  # noqa: S608
+            " WHERE meta_key = '_wp_attached_file'"
             f" AND meta_id > {last} ORDER BY meta_id LIMIT {PAGE_ROWS}",
             check=check,
         )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from tests.workers.engine.restore.conftest import Damaged, leftovers, make_damaged, make_switch
 from tests.workers.engine.restore.test_files import assert_as_backed_up
 from workers.engine.errors import EngineError
-from workers.engine.restore import exchange, file_switch, journal
+from workers.engine.restore import exchange, file_switch, files, journal
 from workers.engine.restore.file_switch import FileSwitch
 
 # Everything that changes something, where it is looked up; pathlib and shutil call these of `os`.
@@ -37,6 +38,15 @@ Sites = Iterator[tuple[int, Damaged]]
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Damaged:
     return make_damaged(tmp_path_factory.mktemp("template"), hard=False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed leaves what it wrote to the kernel; the disk matters for power cuts only."""
+    for module in (file_switch, files, journal):
+        for name in ("sync_folder", "sync_file_system"):
+            monkeypatch.setattr(module, name, lambda folder: None, raising=False)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def copies(template: Damaged, folder: Path) -> Sites:
@@ -128,7 +138,7 @@ def test_site_is_as_before_or_as_asked_when_the_commit_is_killed(
             assert_as_backed_up(small)
             return
         # So is the one that settles, at the same step of its own work; the third one is not.
-        killed_at(step, lambda: small.journal.settle(make_switch), supported=supported)
+        killed_at(step, partial(small.journal.settle, make_switch), supported=supported)
         small.journal.settle(make_switch)
         assert_as_before_or_as_asked(small, before)
 
@@ -148,7 +158,7 @@ def test_site_is_as_before_when_the_one_that_takes_back_is_killed(
             small.journal.settle(refusing)
 
         was_killed = killed_at(step, work, supported=supported)
-        killed_at(step, lambda: small.journal.settle(refusing), supported=supported)
+        killed_at(step, partial(small.journal.settle, refusing), supported=supported)
         assert small.journal.settle(refusing) == ""
         assert leftovers(small.folder) == []
         assert small.now() == before
@@ -162,7 +172,7 @@ def test_site_is_as_before_when_the_preparation_is_killed(
     for step, small in copies(template, tmp_path):
         before = small.now()
         was_killed = killed_at(step, small.prepare, supported=True)
-        killed_at(step, lambda: small.journal.settle(make_switch), supported=True)
+        killed_at(step, partial(small.journal.settle, make_switch), supported=True)
         small.journal.settle(make_switch)
         assert leftovers(small.folder) == []
         assert small.now() == before

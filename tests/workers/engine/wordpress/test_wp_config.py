@@ -110,6 +110,15 @@ def test_an_error_names_the_setting_when_it_is_no_literal(tmp_path: Path, text: 
     assert caught.value.hint
 
 
+def test_it_is_refused_when_another_file_sets_it_first(tmp_path: Path):
+    (tmp_path / "own.php").write_text("<?php define('DB_NAME', 'theirs');")
+    path = write(tmp_path, "<?php require __DIR__ . '/own.php'; define('DB_NAME', 'x');")
+    with pytest.raises(EngineError, match="DB_NAME is set in a way that cannot be followed"):
+        rewrite_wp_config(path, {"DB_NAME": "new"})
+    (tmp_path / "own.php").write_text("<?php define('OTHER', 'theirs');")
+    assert b"'DB_NAME', 'new'" in rewrite_wp_config(path, {"DB_NAME": "new"}).content
+
+
 @pytest.mark.parametrize("text", ["$table_prefix .= 'a';", "$table_prefix = 'a' . $b;"])
 def test_an_error_names_the_prefix_when_it_is_no_literal(tmp_path: Path, text: str):
     with pytest.raises(EngineError, match="table_prefix is no plain text"):
