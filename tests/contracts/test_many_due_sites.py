@@ -15,6 +15,7 @@ from tests.servers.panel_databases import _MAKERS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 NODES, COORDINATORS = 20, 3
+RACER = "import django; django.setup(); from tests.contracts.race import race; race()"
 FILL = """
 from datetime import timedelta
 from django.utils import timezone
@@ -63,7 +64,7 @@ def test_each_due_site_starts_once_when_coordinators_start_them_together(
     barrier = directory / "go"
     coordinators = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.contracts.race", "start_all", str(barrier), ""],
+            [sys.executable, "-c", RACER, "start_all", str(barrier), ""],
             cwd=ROOT,
             env={**environment, "HOLDFAST_LOG_LEVEL": "ERROR"},
             stdout=subprocess.PIPE,
