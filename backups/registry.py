@@ -84,6 +84,7 @@ STORE_ADDRESSES: dict[str, tuple[str, ...]] = {
 STORE_OPENER = "workers.engine.stores:open_store"
 BUNDLE_READER = "workers.engine.bundle:BundleReader"
 PLAIN_SOURCE = "workers.engine.age:plain_source"
+BUNDLE_RECORD = "workers.stages.recorded:recorded"
 STORE_FIELDS = "workers.engine.stores:config_fields"
 RECIPIENTS_CHECK = "workers.engine.age:checked_recipients"
 ENGINE_ERROR = "workers.engine.errors:EngineError"
@@ -119,6 +120,22 @@ def open_bundle(source: Any, identity_file: Path | None, *, is_encrypted: bool) 
     """
     plain = _load(PLAIN_SOURCE)(source, identity_file, is_encrypted=is_encrypted)
     return _load(BUNDLE_READER)(plain)
+
+
+def recorded_in(
+    source: Any,  # noqa: ANN401
+    *,
+    is_encrypted: bool,
+    identity_file: Path | None,
+) -> dict[str, Any] | None:
+    """Return what a stored bundle says of itself; None where no key at hand opens it.
+
+    Raises the engine's error for a bundle that is damaged.
+    """
+    said: dict[str, Any] | None = _load(BUNDLE_RECORD)(
+        source, is_encrypted=is_encrypted, identity_file=identity_file
+    )
+    return said
 
 
 def address_of(kind: str, config: dict[str, Any], key: str) -> str:

@@ -180,14 +180,18 @@ def _sites() -> Iterator[Metric]:
     labels = ("site_id", "site", "node")
     age = _gauge("site_backup_age_seconds", "Age of a site's newest good backup.", *labels)
     never = _gauge("site_never_backed_up", "1 for each site without a good backup.", *labels)
+    proof = _gauge("site_proof_age_seconds", "Since a trial restore of a site passed.", *labels)
+    took = _gauge("site_restore_seconds", "What that trial restore took.", *labels)
     for site in metrics.site_ages():
         values = [str(site.site_id), site.name, site.node]
         if site.seconds is None:
             never.add_metric(values, 1)
         else:
             age.add_metric(values, site.seconds)
-    yield age
-    yield never
+        for family, value in ((proof, site.proof_seconds), (took, site.restore_seconds)):
+            if value is not None:
+                family.add_metric(values, value)
+    yield from (age, never, proof, took)
 
 
 def _nodes() -> Iterator[Metric]:

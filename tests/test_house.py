@@ -182,6 +182,7 @@ def test_everything_in_the_registry_loads() -> None:
     paths += [
         registry.STORE_OPENER,
         registry.STORE_FIELDS,
+        registry.BUNDLE_RECORD,
         registry.RECIPIENTS_CHECK,
         *registry.QUERIES.values(),
     ]

@@ -12,7 +12,7 @@ from django.db import connection
 
 from backups.actions import attempts
 from backups.actions.attempts import Attempt
-from backups.models import Backup, Job, Node, Site
+from backups.models import RECORDED_FIELDS, Backup, Job, Node, Site
 from backups.registry import STAGES
 from backups.states import StageState
 from workers.engine.databases.base import DatabaseSpec
@@ -156,4 +156,13 @@ def site_spec(site: Site) -> SiteSpec:
         has_database=site.db_engine != "none",
         url=site.url,
         excludes=None if site.excludes is None else tuple(site.excludes),
+        settings={name: getattr(site, name) for name in RECORDED_FIELDS}
+        | {"url": _without_credentials(site.url)},
     )
+
+
+def _without_credentials(url: str) -> str:
+    """Return the address without what may stand in it before an @: manifests hold no secrets."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

@@ -30,7 +30,7 @@ def record_completion(job: Job, warnings: Sequence[str]) -> None:
 
 
 def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
-    """Make the Backup exist: here, and nowhere else."""
+    """Make the Backup exist: here, and in `catalogue` where only its bundle is left."""
     sealed, stored = outputs["create_bundle"], outputs["upload_remote"]
     with usage_kept(job.site_id):
         Backup.objects.create(

@@ -9,11 +9,12 @@ from backups.models.job import Job, Stage
 from backups.models.leadership import Leadership
 from backups.models.node import MAX_SLOTS, EnrolmentToken, InputOutputClass, Node, Worker
 from backups.models.proof import Proof, ProofOutcome
-from backups.models.site import Site
+from backups.models.site import RECORDED_FIELDS, Site
 from backups.models.storage import Storage
 
 __all__ = [
     "MAX_SLOTS",
+    "RECORDED_FIELDS",
     "AuditEntry",
     "AuditOutcome",
     "AuditSource",

@@ -21,7 +21,8 @@ class BackupStatus(models.TextChoices):
 class Backup(models.Model):
     """What a job left behind: SUCCESS with a bundle, or FAILED without one.
 
-    Made by the job's last conditional update only, so a row says what is really there. From
+    Made by the job's last conditional update only, so a row says what is really there; or, where
+    the row was lost, of what the bundle itself says. From
     `removing_since` on its object may be gone at any moment: nothing may begin to use it.
     `proven_at` is when a trial restore last found it whole; `checked_at` when its object was last
     looked at, and `check_problem` what was found amiss then.

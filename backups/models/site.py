@@ -18,6 +18,20 @@ from backups.models.storage import Storage
 from backups.registry import database_engine_choices
 from backups.schedule import ScheduleFrequency, validate_zone
 
+# What bundles hold of their site beside its UUID and name, so that `catalogue rebuild` can make
+# the row again. No credentials: a bundle may lie where others read it.
+RECORDED_FIELDS = (
+    "url",
+    "wp_path",
+    "wp_config_path",
+    "db_engine",
+    "db_name",
+    "db_host",
+    "db_port",
+    "excludes",
+    "time_zone",
+)
+
 
 def validate_absolute_path(path: str) -> None:
     """Accept an absolute path without `..`; whether it may be read, the node decides."""

@@ -41,12 +41,17 @@ class StageFigures:
 
 @dataclass(frozen=True, slots=True)
 class SiteAge:
-    """How old a site's newest good backup is, in seconds; None if it never had one."""
+    """How old a site's newest good backup is, and its last proof, in seconds; None without one.
+
+    `restore_seconds` is what the trial restore took.
+    """
 
     site_id: int
     name: str
     node: str
     seconds: float | None
+    proof_seconds: float | None = None
+    restore_seconds: float | None = None
 
 
 def jobs_by_state() -> dict[str, int]:
@@ -104,10 +109,11 @@ def stage_figures() -> list[StageFigures]:
 
 
 def site_ages() -> Iterator[SiteAge]:
-    """Yield each site with the age of its newest good backup."""
-    rows = Site.objects.order_by().annotate(age=_age("last_backup"))
-    for pk, name, node, age in rows.values_list("pk", "name", "node__name", "age").iterator():
-        yield SiteAge(pk, name, node, _seconds(age))
+    """Yield each site with the ages of its newest good backup and of its last proof."""
+    rows = Site.objects.order_by().annotate(age=_age("last_backup"), proof=_age("proven_at"))
+    wanted = ("pk", "name", "node__name", "age", "proof", "proven_seconds")
+    for pk, name, node, age, proof, took in rows.values_list(*wanted).iterator():
+        yield SiteAge(pk, name, node, _seconds(age), _seconds(proof), took)
 
 
 def nodes() -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Count, QuerySet, Sum
 
@@ -14,8 +15,17 @@ from backups.roles import Person
 
 
 def node_of_backup(backup: Backup) -> Node:
-    """Return the node that made the backup."""
-    return backup.job.node if backup.job else backup.site.node
+    """Return the node that made the backup: without its job, the one that its key names."""
+    if backup.job:
+        return backup.job.node
+    node: Node = backup.site.node
+    maker = backup.object_key.partition("/")[0]
+    if maker == str(node.uuid):
+        return node
+    try:
+        return Node.objects.filter(uuid=UUID(maker)).first() or node
+    except ValueError:
+        return node
 
 
 def node_that_reaches(backup: Backup) -> Node:

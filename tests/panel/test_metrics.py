@@ -37,7 +37,7 @@ NAMES = {
     *("stage_day_bytes_sum", "stage_day_bytes_max", "site_backup_age_seconds"),
     *("site_never_backed_up", "node_heartbeat_age_seconds", "node_slots", "node_disk_percent"),
     *("node_open", "worker_heartbeat_age_seconds", "worker_processes", "storage_test_passed"),
-    "storage_test_age_seconds",
+    *("storage_test_age_seconds", "site_proof_age_seconds", "site_restore_seconds"),
 }
 
 
@@ -157,7 +157,12 @@ def test_sites_tell_the_age_of_their_newest_good_backup(
         at = Now() - timedelta(hours=hours)
         Backup.objects.create(site=site, storage=storage, status=status, created_at=at)
     count_usage(Site.objects.all())
+    proven = {"proven_at": Now() - timedelta(hours=3), "proven_seconds": 250.5}
+    Site.objects.filter(pk=good.pk).update(**proven)
     found = scrape(client)
+    assert found["site_restore_seconds"] == {("web-01", "good", str(good.pk)): 250.5}
+    [proof] = found["site_proof_age_seconds"].values()
+    assert proof == pytest.approx(10_800, abs=60)
     assert found["site_backup_age_seconds"].keys() == {("web-01", "good", str(good.pk))}
     [age] = found["site_backup_age_seconds"].values()
     assert age == pytest.approx(7200, abs=60)

@@ -28,7 +28,8 @@ class SiteSpec:
     """The site as the panel knows it.
 
     `database` is None when wp-config.php is to be read; `has_database` is False for sites that
-    have none. `excludes` is None for the defaults.
+    have none. `excludes` is None for the defaults. `settings` stands in the manifest, so that the
+    site can be set up again from its bundles alone: it holds no credentials.
     """
 
     uuid: str
@@ -40,6 +41,7 @@ class SiteSpec:
     has_database: bool = True
     url: str = ""
     excludes: tuple[str, ...] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ def run(context: StageContext) -> StageResult:
     lists = sum((part / MEMBERS_NAME).stat().st_size for part in parts)
     require_room(context, lists, f"the list of what is in {context.site.name}", is_first=False)
     context.reporter.detail("Sealing and reading back")
-    facts, warnings = facts_of(context, dump, tree)
+    summary = summary_of(database.get("facts"), files["facts"])
+    found = suspicions(summary, context.previous_facts)
+    facts, warnings = facts_of(context, dump, tree, found)
     reporter: Reporter = context.reporter
     if context.store.recipients:
         reporter = encryption.OneOfSeveral(reporter, encryption.PASSES)
@@ -42,8 +44,6 @@ def run(context: StageContext) -> StageResult:
     if context.store.recipients:
         made = encryption.encrypt_sealed(context, sealed, reporter)
         bundle, done = encryption.outputs_of(context, made, names), "Bundle sealed, encrypted"
-    summary = summary_of(database.get("facts"), files["facts"])
-    found = suspicions(summary, context.previous_facts)
     return StageResult(
         {
             "directory": context.directory.name,
@@ -59,9 +59,12 @@ def run(context: StageContext) -> StageResult:
 
 
 def facts_of(
-    context: StageContext, dump: Path | None, tree: Path | None
+    context: StageContext, dump: Path | None, tree: Path | None, found: Sequence[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what stands at the head of the manifest, and what could not be found out of it."""
+    """Return what stands at the head of the manifest, and what could not be found out of it.
+
+    `recorded.py` reads it again when the panel's database is lost. `found` are the suspicions.
+    """
     database, files = context.inputs["backup_db"], context.inputs["backup_files"]
     assert tree is not None, "the files' stage always leaves a folder"
     known = while_sealing(
@@ -72,13 +75,20 @@ def facts_of(
         check=context.reporter.check,
     )
     facts = {
-        "site": {"uuid": context.site.uuid, "name": context.site.name, "node": context.node},
+        "site": {
+            "uuid": context.site.uuid,
+            "name": context.site.name,
+            "node": context.node,
+            "settings": dict(context.site.settings),
+        },
         "job": {"id": context.job_id, "epoch": context.epoch},
         "started_at": context.started_at,
         "sealed_at": datetime.now(UTC).isoformat(),
         "tools": tool_versions(),
         "database": database.get("facts"),
         "files": files["facts"],
+        "suspicions": list(found),
+        "encrypted_to": list(context.store.recipients),
     }
     return facts | dict(known.facts), tuple(known.warnings)
 

@@ -31,6 +31,12 @@ class SiteSerializer(StrictModelSerializer[Site]):
     status = serializers.SerializerMethodField()
     is_paused = serializers.SerializerMethodField()
     last_backup = serializers.DateTimeField(read_only=True, allow_null=True)
+    proven_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When a backup was last restored for trial."
+    )
+    restores_in_seconds = serializers.FloatField(
+        source="proven_seconds", read_only=True, allow_null=True, help_text="As measured then."
+    )
     backup_count = serializers.IntegerField(read_only=True)
     storage_used_bytes = serializers.IntegerField(read_only=True)
     storage_used_gb = serializers.SerializerMethodField()
@@ -64,6 +70,8 @@ class SiteSerializer(StrictModelSerializer[Site]):
             "status",
             "created_at",
             "last_backup",
+            "proven_at",
+            "restores_in_seconds",
             "backup_count",
             "storage_used_bytes",
             "storage_used_gb",

@@ -37,9 +37,26 @@ def _resume(node: Node) -> str:
     return f"Resumed {node.name}: it takes stages again"
 
 
-def _enable(node: Node) -> str:
-    nodes.change_node(node=node, is_enabled=True)
-    return f"Enabled {node.name}: it gets work again"
+def _add_enable_arguments(parser: ArgumentParser) -> None:
+    add_name(parser)
+    parser.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        help="of a node that the catalogue was rebuilt with: sites lie below it; may be repeated",
+    )
+
+
+def _enable(options: Options, write: Write) -> None:
+    node, roots = named_node(options["name"]), options["root"]
+    if roots and node.allowed_roots and set(node.allowed_roots) != set(roots):
+        known = ", ".join(node.allowed_roots)
+        raise CommandError(f"{node.name} has other roots already ({known}).")
+    try:
+        nodes.change_node(node=node, is_enabled=True, allowed_roots=roots or node.allowed_roots)
+    except ValidationError as error:
+        raise CommandError(" ".join(error.messages)) from error
+    write(f"Enabled {node.name}: it gets work again")
 
 
 def _disable(node: Node) -> str:
@@ -61,7 +78,7 @@ _ROWS: tuple[_Row, ...] = (
     ("scale", "change how many stages run at once", _add_scale_arguments, _scale),
     ("drain", "let running stages end, and none begin", add_name, _of_node(_drain)),
     ("resume", "let a drained host take stages again", add_name, _of_node(_resume)),
-    ("enable", "take a host back into the cluster", add_name, _of_node(_enable)),
+    ("enable", "take a host back into the cluster", _add_enable_arguments, _enable),
     ("disable", "take a host out of the cluster", add_name, _of_node(_disable)),
 )
 SUBCOMMANDS = tuple(Subcommand(*row, action=f"node.{row[0]}") for row in _ROWS)

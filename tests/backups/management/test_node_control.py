@@ -73,3 +73,14 @@ def test_error_lists_the_nodes_when_there_is_no_such_one(
     word, *rest = words
     with pytest.raises(CommandError, match=r"known: web-01"):
         node_command(word, "web-1", *rest)
+
+
+def test_enabling_takes_the_roots_of_a_node_that_has_none(node: Node) -> None:
+    Node.objects.update(is_enabled=False, allowed_roots=[])
+    with pytest.raises(CommandError, match="absolute"):
+        node_command("enable", "web-01", "--root", "www")
+    node_command("enable", "web-01", "--root", "/var/www", "--root", "/srv/www")
+    row = Node.objects.get()
+    assert (row.is_enabled, row.allowed_roots) == (True, ["/var/www", "/srv/www"])
+    with pytest.raises(CommandError, match="other roots already"):
+        node_command("enable", "web-01", "--root", "/")
