@@ -28,7 +28,7 @@ def round_of_the_coordinator() -> None:
 
 
 def scheduled(site: Site) -> int:
-    return Job.objects.filter(site=site, trigger="schedule").count()
+    return Job.objects.filter(site=site, kind="backup", trigger="schedule").count()
 
 
 def end_jobs() -> None:
