@@ -16,18 +16,19 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.servers import die_with_parent
+from tests.servers import die_with_parent, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 # Nearly everything imports these; none of them connects to anything.
 LOADED = ("django.core.management.commands.shell", "panel.urls", "backups.actions.jobs")
 COMMAND = "manage:main"
+READY = "ready\n"
 
 
 class Fork:
@@ -75,6 +76,21 @@ class Warm:
         code = fork.wait()
         argv = ["manage.py", *arguments]
         return subprocess.CompletedProcess(argv, code, fork.said(), fork.err.read_text())
+
+    def race(self, target: str, each: Iterable[Sequence[str]]) -> list[str]:
+        """Let processes, each with arguments of its own, go on at the same moment.
+
+        Each has a path as one more argument, says `ready`, and goes on when a file is there. What
+        they say after that is returned.
+        """
+        barrier = self._directory / f"go-{next(self._names)}"
+        racers = [self.begin(target, *arguments, str(barrier)) for arguments in each]
+        for racer in racers:
+            wait_until(lambda: racer.said() == READY, 60, "it is ready")  # noqa: B023
+        barrier.touch()
+        ends = [racer.wait() for racer in racers]
+        assert set(ends) == {0}, [racer.err.read_text() for racer in racers]
+        return [racer.said().removeprefix(READY).strip() for racer in racers]
 
     def ask(self, question: list[Any]) -> Any:
         self._process.stdin.write(json.dumps(question) + "\n")
