@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -54,6 +55,7 @@ class Warm:
         self._directory = directory / "warm"
         self._directory.mkdir()
         self._names = count(1)
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.servers.warm"],
             cwd=ROOT,
@@ -93,8 +95,9 @@ class Warm:
         return [racer.said().removeprefix(READY).strip() for racer in racers]
 
     def ask(self, question: list[Any]) -> Any:
-        self._process.stdin.write(json.dumps(question) + "\n")
-        answer = self._process.stdout.readline()
+        with self._lock:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            answer = self._process.stdout.readline()
         assert answer, "the warm process has ended"
         return json.loads(answer)
 
