@@ -14,7 +14,7 @@ from pathlib import Path
 
 def race() -> None:
     """Do what the arguments of this process say."""
-    _, what, barrier, subject = sys.argv
+    _, what, subject, barrier = sys.argv
     main(what, Path(barrier), subject)
 
 

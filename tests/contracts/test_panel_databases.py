@@ -9,14 +9,12 @@ from collections.abc import Iterator
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.servers import wait_until
 from tests.servers.cluster import Cluster
 from tests.servers.secrets_search import SEARCH
 
 pytestmark = pytest.mark.slow
 
 RACERS = 6
-READY = "ready\n"
 NUMBERS = itertools.count(1)
 MAKE_ROWS = """
 from pathlib import Path
@@ -79,17 +77,8 @@ def make_rows(cluster: Cluster, *, with_job: bool) -> tuple[str, str]:
 def race(cluster: Cluster, what: str | list[str], subject: str) -> list[str]:
     """Let several processes do one thing, or one each, at the same moment; return their answers."""
     each = [what] * RACERS if isinstance(what, str) else what
-    barrier = cluster.directory / f"go-{next(NUMBERS)}"
     assert cluster.warm is not None
-    racers = [
-        cluster.warm.begin("tests.contracts.race:race", one, str(barrier), subject) for one in each
-    ]
-    for racer in racers:
-        wait_until(lambda: racer.said() == READY, 60, "it is ready")  # noqa: B023
-    barrier.touch()
-    ends = [racer.wait() for racer in racers]
-    assert ends == [0] * len(each), [racer.err.read_text() for racer in racers]
-    return [racer.said().removeprefix(READY).strip() for racer in racers]
+    return cluster.warm.race("tests.contracts.race:race", [(one, subject) for one in each])
 
 
 def test_migrations_are_complete_and_run_from_nothing(cluster: Cluster) -> None:

@@ -74,6 +74,14 @@ class Tab:
         self.page.goto(path)
         return self.page
 
+    def take_clock(self) -> None:
+        """Let `skip` move the clock of what is opened from now on; else it goes as it does."""
+        self.page.clock.install()
+
+    def skip(self, seconds: float) -> None:
+        """Let the page find that so much time has passed: what it does by then it does now."""
+        self.page.clock.fast_forward(int(seconds * 1000))
+
     def sign_in(self, email: str = EMAIL, password: str = PASSWORD, then: str = "/admin/") -> None:
         """Sign in by the admin's form, as people do, and be at `then`."""
         self.open(f"/admin/login/?next={then}")

@@ -15,19 +15,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.servers import die_with_parent
+from tests.servers import die_with_parent, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 # Nearly everything imports these; none of them connects to anything.
 LOADED = ("django.core.management.commands.shell", "panel.urls", "backups.actions.jobs")
 COMMAND = "manage:main"
+READY = "ready\n"
 
 
 class Fork:
@@ -53,6 +55,7 @@ class Warm:
         self._directory = directory / "warm"
         self._directory.mkdir()
         self._names = count(1)
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.servers.warm"],
             cwd=ROOT,
@@ -76,9 +79,25 @@ class Warm:
         argv = ["manage.py", *arguments]
         return subprocess.CompletedProcess(argv, code, fork.said(), fork.err.read_text())
 
+    def race(self, target: str, each: Iterable[Sequence[str]]) -> list[str]:
+        """Let processes, each with arguments of its own, go on at the same moment.
+
+        Each has a path as one more argument, says `ready`, and goes on when a file is there. What
+        they say after that is returned.
+        """
+        barrier = self._directory / f"go-{next(self._names)}"
+        racers = [self.begin(target, *arguments, str(barrier)) for arguments in each]
+        for racer in racers:
+            wait_until(lambda: racer.said() == READY, 60, "it is ready")  # noqa: B023
+        barrier.touch()
+        ends = [racer.wait() for racer in racers]
+        assert set(ends) == {0}, [racer.err.read_text() for racer in racers]
+        return [racer.said().removeprefix(READY).strip() for racer in racers]
+
     def ask(self, question: list[Any]) -> Any:
-        self._process.stdin.write(json.dumps(question) + "\n")
-        answer = self._process.stdout.readline()
+        with self._lock:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            answer = self._process.stdout.readline()
         assert answer, "the warm process has ended"
         return json.loads(answer)
 
