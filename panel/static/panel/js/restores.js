@@ -1,8 +1,8 @@
 /** Restores and proofs of a site: beginning them, how they go, and taking a restore back. */
 
 import { busy, call } from "./api.js";
-import { element, notice } from "./dom.js";
-import { bytes } from "./format.js";
+import { element, notice, timeElement } from "./dom.js";
+import { bytes, refreshTimes } from "./format.js";
 
 const SHOWN = 3;
 const ACTIVE_MS = 2000;
@@ -92,6 +92,7 @@ export class Restores {
       this.section.hidden = jobs.length === 0;
       const shown = jobs.slice(0, SHOWN).map((job) => this.#item(job));
       this.section.querySelector("[data-restores-list]").replaceChildren(...shown);
+      refreshTimes(this.section);
     }
     if (ended) await this.changed();
   }
@@ -111,6 +112,7 @@ export class Restores {
       element("span", { className: `badge badge-${job.status}` }, job.status),
       ` ${title}: `,
       element("span", {}, waitsFor(job) ?? job.message),
+      job.finished_at ? element("span", { className: "quiet" }, " ", timeElement(job.finished_at)) : null,
     );
     const bar = element("progress", { max: 100, value: job.progress });
     bar.setAttribute("aria-label", `Progress of the ${title.toLowerCase()}`);
