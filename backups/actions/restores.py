@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
+from backups.actions import pins
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.jobs import begin_backup, begin_job, read_anew
 from backups.actions.keys import require_keys
@@ -86,6 +87,18 @@ def undo_restore(*, job: Job, requested_by: Person | None) -> Job:
         requested_by=requested_by,
         trigger=UNDO_TRIGGER,
     )
+
+
+def confirm_restore(*, job: Job, by: Person | None) -> Backup:
+    """Say that a restore went well: its checkpoint stays only as long as retention keeps it.
+
+    Raises `RestoreRefusedError` where there is none.
+    """
+    checkpoint = checkpoint_of(job)
+    if job.kind != JobKind.RESTORE or checkpoint is None:
+        raise RestoreRefusedError("There is no checkpoint from before this job to give up.")
+    pins.unpin_backup(backup=checkpoint, by=by)
+    return checkpoint
 
 
 def checkpoint_of(job: Job) -> Backup | None:

@@ -79,6 +79,7 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("jobs/<uuid:job_id>", jobs.JobDetail.as_view(), "job"),
     ("jobs/<uuid:job_id>/retry", jobs.JobRetry.as_view(), "job-retry"),
     ("jobs/<uuid:job_id>/undo", restores.JobUndo.as_view(), "job-undo"),
+    ("jobs/<uuid:job_id>/confirm", restores.JobConfirm.as_view(), "job-confirm"),
     ("nodes/", nodes.NodeList.as_view(), "nodes"),
     ("nodes/join", enrolment.NodeJoin.as_view(), "node-join"),
     ("nodes/self", enrolment.NodeSelf.as_view(), "node-self"),

@@ -26,6 +26,7 @@ ACTIONS: dict[tuple[str, str], str] = {
     ("job", "DELETE"): "job.stop",
     ("job-retry", "POST"): "job.retry",
     ("job-undo", "POST"): "job.undo",
+    ("job-confirm", "POST"): "job.confirm",
     ("site-restore", "POST"): "site.restore",
     ("node", "PATCH"): "node.change",
     ("node-token", "POST"): "node.invite",

@@ -166,6 +166,7 @@ def _site_settings(row: Site, *, may_manage: bool) -> dict[str, Any]:
         "jobs": reverse("jobs"),
         "retry": reverse("job-retry", args=[NO_JOB]),
         "undo": reverse("job-undo", args=[NO_JOB]),
+        "confirm": reverse("job-confirm", args=[NO_JOB]),
         "backup": reverse("backup", args=[0]),
         "site": row.name,
         "siteId": row.pk,

@@ -53,6 +53,7 @@ GET    /api/v1/jobs                                     200   200   200   200   
 GET    /api/v1/jobs/{job_id}                            200   200   403   200   403
 DELETE /api/v1/jobs/{job_id}                            409   409   403   409   403
 POST   /api/v1/jobs/{job_id}/retry                      202   202   403   202   403
+POST   /api/v1/jobs/{job_id}/confirm                    409   409   403   409   403
 POST   /api/v1/jobs/{job_id}/undo                       409   409   403   409   403
 GET    /api/v1/nodes/                                   200   200   200   200   200
 GET    /api/v1/nodes/{node_id}                          200   200   403   403   403

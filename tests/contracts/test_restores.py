@@ -95,6 +95,11 @@ def site(sqlite_cluster: Cluster, tmp_path: Path) -> Restorable:
     return Restorable(cluster, site, path, backup["id"])
 
 
+def newest_backup(site: Restorable) -> dict[str, Any]:
+    backup: dict[str, Any] = site.cluster.get(f"/api/v1/sites/{site.id}/backups").body["backups"][0]
+    return backup
+
+
 def assert_done(job: dict[str, Any]) -> None:
     assert job["status"] == "completed", (job["error"], job["stages"])
 
@@ -112,6 +117,11 @@ def test_site_is_as_backed_up_after_a_restore_and_as_defaced_after_the_undo(
     assert "wp_intruder" not in site.tables()
     assert (site.content / "cache" / "page.html").read_text() == "cached"
     assert job["checkpoint_job_id"]
+    checkpoint = newest_backup(site)
+    assert checkpoint["pinned_at"]
+    confirmed = site.cluster.post(f"/api/v1/jobs/{job['id']}/confirm")
+    assert confirmed.body["backup_id"] == checkpoint["id"], confirmed
+    assert newest_backup(site)["pinned_at"] is None
     undo = site.cluster.post(f"/api/v1/jobs/{job['id']}/undo")
     assert undo.status == 202, undo
     assert_done(site.ended(undo.body["job_id"]))

@@ -62,6 +62,14 @@ class RestoreStartedBody(StartedBody):
     target_database = serializers.CharField(allow_null=True)
 
 
+class ConfirmedBody(serializers.Serializer[Any]):
+    """The checkpoint of a restore is no longer pinned."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    backup_id = serializers.IntegerField(help_text="The checkpoint's.")
+
+
 class ProofSerializer(serializers.ModelSerializer[Proof]):
     """One trial restore; `seconds` is what the restore took, null if it did not come that far."""
 

@@ -15,7 +15,12 @@ from backups.actions.restores import RestoreRequest
 from backups.api.access import person, require, visible_or_refused
 from backups.api.serializers.common import EmptyBody, ErrorBody, require_empty
 from backups.api.serializers.jobs import StartedBody
-from backups.api.serializers.restores import ProofSerializer, RestoreBody, RestoreStartedBody
+from backups.api.serializers.restores import (
+    ConfirmedBody,
+    ProofSerializer,
+    RestoreBody,
+    RestoreStartedBody,
+)
 from backups.api.views.backups import with_names
 from backups.api.views.control import visible_site
 from backups.api.views.jobs import visible_job
@@ -67,6 +72,21 @@ class JobUndo(GenericAPIView[Any]):
         job = visible_job(request, job_id)
         require_empty(request)
         return started(restores.undo_restore(job=job, requested_by=person(request)))
+
+
+class JobConfirm(GenericAPIView[Any]):
+    """Say that a restore went well."""
+
+    serializer_class = EmptyBody
+
+    @extend_schema(request=EmptyBody, responses={200: ConfirmedBody, 409: ErrorBody})
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Take the pin from the checkpoint that was made before this job."""
+        job = visible_job(request, job_id)
+        require_empty(request)
+        checkpoint = restores.confirm_restore(job=job, by=person(request))
+        message = f"The restore of {job.site.name} is confirmed"
+        return Response({"success": True, "message": message, "backup_id": checkpoint.pk})
 
 
 class BackupVerify(GenericAPIView[Any]):

@@ -142,7 +142,10 @@ export class Restores {
     const buttons = [button("Log", async () => this.showLog(job.id))];
     if (isRunning) buttons.push(" ", button("Stop", () => order("DELETE", this.settings.job)));
     const canUndo = job.kind === "restore" && job.status === "completed" && job.checkpoint_job_id;
-    if (canUndo) buttons.push(" ", button("Undo", () => order("POST", this.settings.undo)));
+    if (canUndo) {
+      buttons.push(" ", button("Undo", () => order("POST", this.settings.undo)));
+      buttons.push(" ", button("It is fine", () => order("POST", this.settings.confirm)));
+    }
     const canRetry = ["failed", "stopped"].includes(job.status);
     if (canRetry) buttons.push(" ", button("Try again", () => order("POST", this.settings.retry)));
     return buttons;
