@@ -68,7 +68,7 @@ def _rebuild(found: Iterable[tuple[Storage, Sequence[FoundBundle]]]) -> Rebuilt:
     """Add it, each site with its backups in a transaction: one that ends early can go on."""
     stored = []
     for storage, bundles in found:
-        if storage._state.adding:
+        if storage._state.adding and bundles:
             storage.save()
         stored += [_Stored(storage, bundle) for bundle in bundles]
     stored.sort(key=lambda one: one.bundle.key.stamp, reverse=True)

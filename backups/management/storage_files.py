@@ -20,11 +20,11 @@ _FIELDS = {"name": str, "type": str, "config": dict}
 _MORE = {"encryption_recipients": list, "is_default": bool}
 
 
-def storage_from(file: Path, *, dry_run: bool) -> Storage:
-    """Return the storage that the file describes, added if there is none of its name.
+def storage_from(file: Path) -> Storage:
+    """Return the storage that the file describes, without a row if there is none of its name yet.
 
-    One that is there must be the same: a command given twice does the same twice. A dry run
-    returns it without a row. Raises `CommandError`.
+    One that is there must be the same: a command given twice does the same twice. Raises
+    `CommandError`.
     """
     said = _read(file)
     there = Storage.objects.filter(name=said["name"]).first()
@@ -36,21 +36,25 @@ def storage_from(file: Path, *, dry_run: bool) -> Storage:
                 "another name, or leave --config out to use it."
             )
         return there
-    try:
-        if dry_run:
-            return _rehearsed(said)
-        with audited("storage.add", partial(_named, said["name"])):
-            return storages.create_storage(**said)
-    except DomainError as error:
-        raise CommandError(f"{file}: {error.message}") from error
-
-
-def _rehearsed(said: dict[str, Any]) -> Storage:
     with transaction.atomic():
-        storage = storages.create_storage(**said)
+        storage = _created(file, said)
         transaction.set_rollback(True)
     storage.pk, storage._state.adding = None, True
     return storage
+
+
+def add_storage_of(file: Path) -> Storage:
+    """Add the storage that the file describes, and return it."""
+    said = _read(file)
+    with audited("storage.add", partial(_named, said["name"])):
+        return _created(file, said)
+
+
+def _created(file: Path, said: dict[str, Any]) -> Storage:
+    try:
+        return storages.create_storage(**said)
+    except DomainError as error:
+        raise CommandError(f"{file}: {error.message}") from error
 
 
 def _named(name: str) -> AuditedObject:

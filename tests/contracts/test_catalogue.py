@@ -165,3 +165,49 @@ def test_database_comes_back_from_the_storages_and_sites_from_their_bundles(
         done = json.loads(cluster.manage("catalogue", "rebuild", "--json").stdout)
         assert (done["nodes"], done["sites"], done["backups"]) == ([], [], [])
         assert sum(one["known"] for one in done["storages"]) == 5
+
+
+BACK_UP_AND_LOSE = """
+from pathlib import Path
+from backups.models import Backup, Job, Node, Site, Storage
+from backups.registry import PIPELINES
+from tests.workers.factories import dispatched_job, make_site
+from workers.runner import run_stage
+folder = Path({folder!r})
+for number in range(2):
+    site = make_site(folder, f"site-{{number}}.example.com")
+    for _ in range(2):
+        job = dispatched_job(site)
+        for stage in PIPELINES["backup"]:
+            assert run_stage(stage, job_id=str(job.pk), epoch=1, worker="worker@host")
+for model in (Backup, Job, Site, Storage, Node):
+    model.objects.all().delete()
+"""
+COUNTED = """
+from backups.models import Site
+print([(site.name, site.backup_count, site.storage_used_bytes > 0, site.newest_key_at is not None)
+       for site in Site.objects.all()])
+"""
+
+
+def test_rows_come_back_in_every_database_of_a_panel(
+    panel_database_url: str, tmp_path: Path
+) -> None:
+    # Nobody listens on port 9.
+    cluster = Cluster(tmp_path, panel_database_url, "redis://127.0.0.1:9/0")
+    file = tmp_path / "storage.json"
+    config = {"path": str(tmp_path / "store")}
+    file.write_text(json.dumps({"name": "again", "type": "local", "config": config}))
+    with cluster.warmed_up():
+        cluster.manage("migrate", "--verbosity", "0")
+        code = BACK_UP_AND_LOSE.format(folder=str(tmp_path))
+        cluster.manage("shell", "--verbosity", "0", "-c", code)
+        rebuild = ("catalogue", "rebuild", "--config", str(file), "--json")
+        rehearsed = json.loads(cluster.manage(*rebuild, "--dry-run").stdout)
+        done = json.loads(cluster.manage(*rebuild).stdout)
+        assert done == {**rehearsed, "dry_run": False}
+        assert (len(done["nodes"]), len(done["sites"]), len(done["backups"])) == (1, 2, 4)
+        counted = cluster.manage("shell", "--verbosity", "0", "-c", COUNTED).stdout.strip()
+        names = ("site-0.example.com", "site-1.example.com")
+        assert counted == str([(name, 2, True, True) for name in names])
+        assert json.loads(cluster.manage(*rebuild).stdout)["backups"] == []

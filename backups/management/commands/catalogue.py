@@ -16,7 +16,7 @@ from backups.actions.catalogue import Rebuilt
 from backups.actions.found_bundles import Survey, sentence_of, survey
 from backups.errors import SecretUnreadableError
 from backups.management.audited import audited
-from backups.management.storage_files import storage_from
+from backups.management.storage_files import add_storage_of, storage_from
 from backups.models import Storage
 from backups.queries import AuditedObject
 from backups.registry import NODE_BOUND_STORES
@@ -72,6 +72,8 @@ class Command(BaseCommand):
         surveys = surveyed(wanted_storages(options), options)
         if all(seen.problem for _, seen in surveys):
             raise CommandError(" ".join(seen.problem for _, seen in surveys))
+        if not options["dry_run"]:
+            surveys = [(with_row(storage, seen, options), seen) for storage, seen in surveys]
         found = [(storage, seen.bundles) for storage, seen in surveys]
         rebuilt = catalogue.rebuild(found, dry_run=options["dry_run"])
         if options["json"]:
@@ -108,6 +110,8 @@ class Command(BaseCommand):
         )
         if storage.type in NODE_BOUND_STORES and not (new + seen.known + len(seen.left_out)):
             self.stdout.write("  A folder is seen only on its own host: run this there.")
+        if storage._state.adding and not seen.bundles:
+            self.stdout.write("  So it is not added to the database. Is its prefix or path right?")
         for one in seen.left_out:
             self.stdout.write(f"  {one.key}: {one.reason}")
         if closed := sum(bundle.account is None for bundle in seen.bundles):
@@ -120,7 +124,7 @@ class Command(BaseCommand):
 def wanted_storages(options: dict[str, Any]) -> list[Storage]:
     """Return the storages that are meant; raises `CommandError` if there is none."""
     if options["config"]:
-        return [storage_from(options["config"], dry_run=options["dry_run"])]
+        return [storage_from(options["config"])]
     storages = Storage.objects.order_by("pk")
     if options["storage"]:
         storages = storages.filter(name=options["storage"])
@@ -155,6 +159,13 @@ def surveyed(storages: list[Storage], options: dict[str, Any]) -> Surveys:
         known |= {bundle.key.text for bundle in seen.bundles}
         surveys.append((storage, seen))
     return surveys
+
+
+def with_row(storage: Storage, seen: Survey, options: dict[str, Any]) -> Storage:
+    """Add the storage of a file now that its bundles were seen: not one with a slip in it."""
+    if not storage._state.adding or not seen.bundles:
+        return storage
+    return add_storage_of(options["config"])
 
 
 def as_json(surveys: Surveys, rebuilt: Rebuilt, options: dict[str, Any]) -> dict[str, Any]:

@@ -544,6 +544,22 @@ def test_storage_that_is_away_holds_no_other_up(site: Site, tmp_path: Path) -> N
         rebuild("--storage", "another host's")
 
 
+def test_storage_of_a_file_is_added_only_if_there_are_bundles(site: Site, tmp_path: Path) -> None:
+    """A slip in the file can be mended: the same name does not stand there with the slip."""
+    back_up(site)
+    lose_the_database()
+    said = {"name": "again", "type": "local", "config": {"path": str(tmp_path / "stare")}}
+    with pytest.raises(CommandError, match="does not exist"):
+        rebuild("--config", config_file(tmp_path, said))
+    (tmp_path / "stare").mkdir()
+    assert "So it is not added" in said_by("--config", config_file(tmp_path, said))
+    assert not Storage.objects.exists()
+    assert not AuditEntry.objects.filter(action="storage.add").exists()
+    said["config"] = {"path": str(tmp_path / "store")}
+    assert len(rebuild("--config", config_file(tmp_path, said))["backups"]) == 1
+    assert Storage.objects.get().name == "again"
+
+
 def test_storage_must_be_named_rightly(db: None, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no such storage"):
         rebuild()
