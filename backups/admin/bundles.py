@@ -1,4 +1,4 @@
-"""Stored bundles: to read, and to fetch."""
+"""Stored bundles: to read, to fetch, to restore and to keep."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from backups.actions import pins
 from backups.admin.asking import confirmation, do_each, is_confirmed
 from backups.admin.base import VisibleNodes
 from backups.admin.long_lists import OfSitesAdmin
+from backups.admin.restoring import RestoresBackups
 from backups.admin.shown import NOTHING, badge, row_link, size
 from backups.models import Backup
 from backups.queries import backups_visible_to
@@ -31,7 +32,7 @@ class PinForm(forms.Form):
 
 
 @admin.register(Backup)
-class BackupAdmin(OfSitesAdmin):
+class BackupAdmin(RestoresBackups, OfSitesAdmin):
     """See the module."""
 
     list_display = ("created_at", "name", "site_link", "storage", "status_shown", "size",
@@ -50,7 +51,7 @@ class BackupAdmin(OfSitesAdmin):
                                           "removing_since")}),
         ("Inside", {"classes": ("collapse",), "fields": ("backup_type", "facts_shown")}),
     )  # fmt: skip
-    actions = ("pin", "unpin")
+    actions = ("restore", "prove", "pin", "unpin")
     first_steps = ("No backup has been made yet. Select sites in their list and back them up.",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backup]:

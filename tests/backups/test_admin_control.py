@@ -189,6 +189,24 @@ def test_tokens_are_shown_without_their_hash(staff: Client, node: Node) -> None:
     assert "c" * 64 not in staff.get(page(Node, "change", node.pk)).content.decode()
 
 
+def test_backups_are_restored_and_proven_from_their_list(
+    staff: Client, site: Site, make_backup: Callable[..., Backup], super_admin: User
+) -> None:
+    backup = make_backup(site)
+    assert "is replaced once all is prepared" in run(staff, Backup, "restore", backup)
+    assert not Job.objects.filter(kind="restore").exists()
+    wanted = {"what": "files", "target": "in_place", "checkpoint": "on", "confirmed": "yes"}
+    assert "The restore of" in run(staff, Backup, "restore", backup, **wanted)
+    job = Job.objects.get(kind="restore")
+    assert (job.source, job.trigger, job.requested_by) == (backup, "admin", super_admin)
+    assert job.parameters["what"] == "files"
+    assert job.waits_for is not None
+    assert "already running" in run(staff, Backup, "restore", backup, **wanted)
+    assert "The sites are not touched" in run(staff, Backup, "prove", backup)
+    assert "The proof of" in run(staff, Backup, "prove", backup, confirmed="yes")
+    assert Job.objects.get(kind="verify").source == backup
+
+
 def test_backups_are_pinned_and_unpinned_from_their_list(
     staff: Client, site: Site, make_backup: Callable[..., Backup], super_admin: User
 ) -> None:
