@@ -23,6 +23,7 @@ from backups.queries import (
 )
 from backups.roles import Person, Role
 from panel.dashboard.filters import RUNNING, Scope
+from panel.dashboard.words import duration
 
 SITES_PER_PAGE = 50
 MOST_FAILURES = 10
@@ -74,7 +75,12 @@ class SitesPaginator(LongListPaginator):
 
 def page_of_sites(scope: Scope, number: str, health: Sequence[Health]) -> Page[Any]:
     """Return one page of the sites in the chosen state, by name."""
-    return SitesPaginator(scope, health).get_page(number)
+    page = SitesPaginator(scope, health).get_page(number)
+    rows: list[Any] = list(page.object_list)
+    for row in rows:
+        row.restores_in = None if row.proven_seconds is None else duration(row.proven_seconds)
+    page.object_list = rows
+    return page
 
 
 def recent_failures(scope: Scope) -> list[Any]:
