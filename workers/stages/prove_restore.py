@@ -97,7 +97,9 @@ def _extract(context: StageContext, bundle: BundleReader) -> ExtractReport:
     not_files = {DUMP_NAME.encode(), MANIFEST_NAME}
     tops = {member.path.split(b"/")[0] for member in bundle.members()} - not_files
     target = context.directory / FILES_NAME
-    return extract(bundle, sorted(tops), target, reporter=context.reporter, owners=False)
+    return extract(
+        bundle, sorted(tops), target, reporter=context.reporter, owners=False, is_private=True
+    )
 
 
 def _load(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 
 from workers.engine.bundle import container
 from workers.engine.bundle.container import (
@@ -31,12 +34,16 @@ TAIL_BYTES = 512 << 10
 
 
 class TailSource:
-    """A source whose end is fetched once and kept; counts the bytes that are really fetched."""
+    """A source whose end is fetched once and kept; counts the bytes that are really fetched.
+
+    Before its tail was read by one, only one thread may read it.
+    """
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
         self._tail_start = max(0, source.size - TAIL_BYTES)
         self._tail: bytes | None = None
+        self._lock = threading.Lock()
         self.bytes_fetched = 0
 
     @property
@@ -55,7 +62,8 @@ class TailSource:
 
     def _fetch(self, offset: int, length: int) -> bytes:
         data = self._source.read_at(offset, length)
-        self.bytes_fetched += len(data)
+        with self._lock:
+            self.bytes_fetched += len(data)
         return data
 
 
@@ -77,6 +85,7 @@ class BundleIndex:
         self.content_offsets = array("Q", [0])
         self._manifest_frame = -1
         self._last_frame: tuple[int, bytes] = (-1, b"")
+        self._ahead: tuple[int, Future[bytes]] | None = None
         members = 0
         for number, frame in enumerate(self.frames()):
             self.offsets.append(self.offsets[-1] + frame.size)
@@ -98,17 +107,36 @@ class BundleIndex:
         return container.unpack_index(self._packed)
 
     def frame(self, number: int) -> bytes:
-        """Fetch and decode one frame; the last one is kept, since small files share theirs."""
+        """Fetch and decode one frame; the last one is kept, since small files share theirs.
+
+        Whoever goes from frame to frame finds the next one fetched and decoded meanwhile.
+        """
         if self._last_frame[0] == number:
             return self._last_frame[1]
+        is_next = number == self._last_frame[0] + 1 and number > 0
+        self._last_frame = (-1, b"")
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == number:
+            content = ahead[1].result()
+        else:
+            content = self._decoded(number)
+        if is_next and number + 2 < len(self.offsets):
+            following = number + 1
+            self._ahead = (following, self._helper.submit(self._decoded, following))
+        self._last_frame = (number, content)
+        return content
+
+    @cached_property
+    def _helper(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix="bundle-ahead")
+
+    def _decoded(self, number: int) -> bytes:
         start, end = self.offsets[number], self.offsets[number + 1]
         data = self._source.read_at(start, end - start)
         content_size = self.content_offsets[number + 1] - self.content_offsets[number]
         if len(data) != end - start:
             raise BundleDamaged(f"The bundle ends within its frame {number}")
-        self._last_frame = (-1, b"")
-        self._last_frame = (number, decode_frame(data, content_size))
-        return self._last_frame[1]
+        return decode_frame(data, content_size)
 
     def content(self, start: int, length: int) -> Iterator[bytes]:
         """Yield `length` bytes of the tar from `start`, fetching only the frames that hold them."""

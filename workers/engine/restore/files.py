@@ -145,7 +145,14 @@ def _prepare(
     try:
         switch.begin()
         with pinned(switch.staging) as staging:
-            extract(bundle, [part.archive_path], staging, reporter=reporter, owners=owners)
+            extract(
+                bundle,
+                [part.archive_path],
+                staging,
+                reporter=reporter,
+                owners=owners,
+                is_private=True,
+            )
         switch.adopt(switch.staging / os.fsdecode(part.archive_path))
         if switch.target.is_dir() and not switch.target.is_symlink():
             held = frozenset(held_paths(bundle, part))
