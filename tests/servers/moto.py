@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +69,8 @@ class S3Server:
         return [upload["Key"] for upload in answer.get("Uploads", [])]
 
 
-@pytest.fixture(scope="session")
-def moto_s3() -> Iterator[S3Server]:
+@contextmanager
+def running_moto() -> Iterator[S3Server]:
     """Yield a running moto server with one bucket."""
     with server_directory("moto") as directory:
         server = S3Server(free_port(), "backups", "holdfast-tests", "not-a-secret-of-anybody")
@@ -91,3 +92,9 @@ def moto_s3() -> Iterator[S3Server]:
             yield server
         finally:
             daemon.kill()
+
+
+@pytest.fixture(scope="session")
+def moto_s3() -> Iterator[S3Server]:
+    with running_moto() as server:
+        yield server
