@@ -47,6 +47,8 @@ def test_site_is_restored_undone_looked_through_and_proven(lived: Lived, site: S
     dialog = site.page.locator("dialog#restore")
 
     row.get_by_role("button", name="Restore").click()
+    expect(dialog).to_be_visible()
+    site.look("dialog")
     dialog.get_by_role("button", name="Show what would change").click()
     expect(newest(site)).to_contain_text("2 files created", timeout=PATIENCE_MS)
     expect(newest(site)).to_contain_text("1 file overwritten")
