@@ -52,13 +52,14 @@ _STAGES = (
     StageKind("prove_restore", "Restore and compare", "workers.stages.prove_restore:run"),
 )
 STAGES: dict[str, StageKind] = {stage.name: stage for stage in _STAGES}
-STAGE_NAMES = list(STAGES)
-
 PIPELINES: dict[JobKind, tuple[str, ...]] = {
     JobKind.BACKUP: ("backup_db", "backup_files", "create_bundle", "upload_remote", "cleanup"),
     JobKind.RESTORE: ("fetch_bundle", "verify_bundle", "restore_files", "restore_db", "cleanup"),
     JobKind.VERIFY: ("fetch_bundle", "verify_bundle", "prove_restore", "cleanup"),
 }
+
+# Of a backup: what the wire contract names. Jobs of other kinds have others.
+STAGE_NAMES = list(PIPELINES[JobKind.BACKUP])
 
 # Key → label; "" reads the site's wp-config.php at each backup, so that a new password there
 # needs no change here.
@@ -74,6 +75,7 @@ DATABASE_ENGINES: dict[str, str] = {
 FILE_ENGINES = frozenset({"sqlite"})
 
 STORES: dict[str, str] = {"s3": "S3 or compatible", "local": "Folder on the node"}
+STORE_CHOICES = list(STORES.items())
 # Kinds whose bundles only the host that wrote them can reach.
 NODE_BOUND_STORES = frozenset({"local"})
 # The parts of a bundle's address before its key, from the configuration; empty ones fall away.
@@ -179,7 +181,7 @@ def job_kind_choices() -> list[tuple[str, str]]:
 
 def store_choices() -> list[tuple[str, str]]:
     """Return the kinds of store for a model field."""
-    return list(STORES.items())
+    return STORE_CHOICES
 
 
 def database_engine_choices() -> list[tuple[str, str]]:

@@ -244,6 +244,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobStateEnum": "backups.states.JobState",
         "StageNameEnum": "backups.registry.STAGE_NAMES",
+        "TypeEnum": "backups.registry.STORE_CHOICES",
+        "EntryTypeEnum": "backups.api.serializers.contents.KINDS",
     },
 }
 

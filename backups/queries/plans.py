@@ -8,12 +8,13 @@ from typing import Any
 from django.utils import timezone
 
 from backups.models import Site
+from backups.queries.retention import effective_policy
 from backups.queries.schedules import is_paused, plan_of, why_waiting, window_of
 from backups.schedule import schedule_words
 
 RUNS_SHOWN = 5
 _AS_STORED = ("schedule_frequency", "schedule_time", "schedule_days", "schedule_cron", "time_zone",
-              "schedule_window_minutes", "retention_copies")  # fmt: skip
+              "schedule_window_minutes")  # fmt: skip
 
 
 def schedule_of(site: Site, *, count: int = RUNS_SHOWN) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def schedule_of(site: Site, *, count: int = RUNS_SHOWN) -> dict[str, Any]:
     """
     now = timezone.now()
     stored = {name: getattr(site, name) for name in _AS_STORED}
+    stored["retention_copies"] = effective_policy(site)[0].keep_last or 0
     waits = why_waiting(site, now)
     spread, runs, words = 0, [], ""
     window = window_of(site)

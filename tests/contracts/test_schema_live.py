@@ -50,7 +50,7 @@ for role, user in people:
     print(role, tokens.issue(user)["access_token"])
 """
 # Without a worker these answer 503, as they should.
-OF_A_NODE = "daemon/scan|sites/manual|storage/providers/{storage_id}/test"
+OF_A_NODE = "daemon/scan|sites/manual|storage/providers/{storage_id}/test|{backup_id}/contents"
 LEFT_OUT = f"auth/(login|logout|register|refresh)$|backup/stream|{OF_A_NODE}"
 # What finds most for its time: each case once with everything that can be wrong, for whoever may
 # do most; for the others what is drawn at random.

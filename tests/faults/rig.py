@@ -36,6 +36,8 @@ SETTINGS = {
     "HOLDFAST_TIDY_SECONDS": "5",
     "HOLDFAST_GRACE_SECONDS": str(GRACE_SECONDS),
     "HOLDFAST_LEADER_SECONDS": "3",
+    # The large site is backed up so often that its first backups would go.
+    "HOLDFAST_RETENTION": "false",
 }
 # What is in the command of the process that an attempt starts for a stage's main work.
 CHILDREN = {"backup_db": "--single-transaction", "backup_files": "reader_process"}

@@ -16,6 +16,7 @@ interface StageStatus {
 }
 
 interface BackupStatus {
+  kind: "backup" | "restore" | "verify";
   site_id: number;
   site_name: string;
   status: "idle" | "running" | "completed" | "failed" | "stopped";

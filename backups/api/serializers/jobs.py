@@ -116,8 +116,12 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     retry_of = serializers.PrimaryKeyRelatedField[Job](read_only=True, allow_null=True)
     requested_by = serializers.SerializerMethodField()
     backup_id = serializers.SerializerMethodField()
-    source_backup_id = serializers.PrimaryKeyRelatedField[Backup](source="source", read_only=True)
-    checkpoint_job_id = serializers.PrimaryKeyRelatedField[Job](source="waits_for", read_only=True)
+    source_backup_id = serializers.PrimaryKeyRelatedField[Backup](
+        source="source", read_only=True, allow_null=True
+    )
+    checkpoint_job_id = serializers.PrimaryKeyRelatedField[Job](
+        source="waits_for", read_only=True, allow_null=True
+    )
     plan = serializers.SerializerMethodField()
 
     class Meta:

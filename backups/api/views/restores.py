@@ -114,6 +114,7 @@ class BackupProofs(GenericAPIView[Proof]):
     """The receipts of a backup's trial restores, newest first."""
 
     serializer_class = ProofSerializer
+    pagination_class = None
 
     @extend_schema(responses=ProofSerializer(many=True))
     def get(self, request: Request, backup_id: int) -> Response:

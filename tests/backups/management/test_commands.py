@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from backups.actions import admission, recovery
+from backups.actions import recovery, schedules
 from backups.models import Job, Node
 from tests.servers.cluster import Cluster
 from tests.workers.factories import dispatched_job, make_site
@@ -75,13 +75,13 @@ def test_coordinator_goes_on_when_the_database_is_away(
     def refuse() -> int:
         raise OperationalError("server has gone away")
 
-    def admit() -> int:
+    def start() -> int:
         found.append(connection.connection)
         return 0
 
     found: list[object] = []
     monkeypatch.setattr(recovery, "recover_lost_jobs", refuse)
-    monkeypatch.setattr(admission, "admit_jobs", admit)
+    monkeypatch.setattr(schedules, "start_due_backups", start)
     with caplog.at_level(logging.WARNING):
         output_of("coordinator", "--once")
     assert "the database is away" in caplog.text

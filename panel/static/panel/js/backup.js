@@ -9,6 +9,11 @@ const STAGES = {
   create_bundle: "Bundle",
   upload_remote: "Upload",
   cleanup: "Clean-up",
+  fetch_bundle: "Fetch",
+  verify_bundle: "Check",
+  restore_files: "Files",
+  restore_db: "Database",
+  prove_restore: "Trial restore",
 };
 const BUTTONS = {
   idle: ["start"],
