@@ -72,10 +72,7 @@ class Scene:
         self._damage()
 
     def _damage(self) -> None:
-        """Change the database, so that not even a kill of its server can lose it."""
         write(self.subject, self.spec, CASES[self.spec.engine].damage)
-        if self.spec.engine == "postgresql":
-            write(self.subject, self.spec, "CHECKPOINT")
         self.damaged = everything(self.subject, self.spec)
 
     def order(self, what: str, kill_at: int, **more: Any) -> int:

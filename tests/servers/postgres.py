@@ -22,7 +22,8 @@ PASSWORD = "p0st:gres\\ '\" #"
 # Speed over safety: what a test writes need not survive a power cut.
 SETTINGS = {
     "fsync": "off",
-    "synchronous_commit": "off",
+    # What was committed must outlive a kill of the server, as it does with a real one.
+    "synchronous_commit": "on",
     "full_page_writes": "off",
     "shared_buffers": "64MB",
     "max_connections": "50",

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 # Storages that hang take minutes; as many of them at once as there are threads for.
 _STORAGE_THREADS = 4
 _RETRY_SECONDS = 60.0
-# A request that was on its way when its attempt was given up may arrive after all.
-_LATE_ARRIVAL_SECONDS = 120.0
+# A request that was on its way when its attempt was given up may arrive after all: soon, as a rule.
+_LATE_ARRIVAL_SECONDS = (5.0, 30.0, 120.0)
 
 
 class Janitor:
@@ -150,17 +150,18 @@ class StorageCalls:
         self._running: set[uuid.UUID] = set()
         self._not_before: dict[uuid.UUID, float] = {}
         self._again: dict[uuid.UUID, Leftover] = {}
+        self._looks: dict[uuid.UUID, int] = {}
 
     def is_waiting_for(self, job_id: uuid.UUID) -> bool:
         """Return whether there is nothing to do for that job in its storage now."""
         return job_id in self._running or time.monotonic() < self._not_before.get(job_id, 0.0)
 
     def is_done_once(self, job_id: uuid.UUID) -> bool:
-        """Return whether that job's storage is clean, and is only looked at a second time."""
+        """Return whether that job's storage is clean, and is only looked at again."""
         return job_id in self._again
 
     def due_again(self) -> list[Leftover]:
-        """Return what was removed a while ago and is to be looked for a second time."""
+        """Return what was removed a while ago and is to be looked for again."""
         return [one for one in self._again.values() if not self.is_waiting_for(one.job_id)]
 
     def begin(self, leftover: Leftover, *, is_clean: bool) -> None:
@@ -177,13 +178,12 @@ class StorageCalls:
 
     def _call(self, leftover: Leftover, is_clean: bool) -> None:
         job_id = leftover.job_id
-        is_second = self._again.pop(job_id, None) is not None
+        self._again.pop(job_id, None)
         try:
             report = remove_from_storage(leftover)
             leftovers.record_cleanup(leftover, report, done=is_clean)
-            if is_clean and not is_second:
-                self._not_before[job_id] = time.monotonic() + _LATE_ARRIVAL_SECONDS
-                self._again[job_id] = leftover
+            if is_clean:
+                self._look_again(leftover)
         except Exception as error:
             why = error.sentences() if isinstance(error, EngineError) else error
             logger.warning("job %s: not removed from its storage yet: %s", job_id, why)
@@ -191,6 +191,15 @@ class StorageCalls:
         finally:
             connection.close()
             self._running.discard(job_id)
+
+    def _look_again(self, leftover: Leftover) -> None:
+        """Have it looked for once more, unless it was often enough."""
+        looks = self._looks.pop(leftover.job_id, 0)
+        if looks < len(_LATE_ARRIVAL_SECONDS):
+            self._looks[leftover.job_id] = looks + 1
+            pause = _LATE_ARRIVAL_SECONDS[looks]
+            self._not_before[leftover.job_id] = time.monotonic() + pause
+            self._again[leftover.job_id] = leftover
 
 
 def _has_folder(leftover: Leftover, spool: Path) -> bool:

@@ -189,7 +189,7 @@ def test_object_that_arrives_after_all_is_removed_too(
     janitor: Janitor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(janitor_module, "_LATE_ARRIVAL_SECONDS", 0.2)
+    monkeypatch.setattr(janitor_module, "_LATE_ARRIVAL_SECONDS", (0.2, 0.5))
     key = f"{post.node_uuid}/site/a.tar.zst"
     seal(job, key)
     control.reset_backup(site=job.site, requested_by=None)
