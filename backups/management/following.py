@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 
@@ -44,6 +45,17 @@ def report(job: Job, console: Console) -> None:
         console.print(f"Warning: {warning}", highlight=False, markup=False)
     if status["error"]:
         console.print(status["error"], highlight=False, markup=False)
+
+
+def see_through(job: Job, console: Console, say: Callable[[Job, Console], None]) -> None:
+    """Follow the job, say how it ended and, if it completed, what there is; end as it did."""
+    ended = follow(job, console)
+    if ended is None:
+        return
+    report(ended, console)
+    if ended.state == JobState.COMPLETED:
+        say(ended, console)
+    end(ended)
 
 
 def end(job: Job) -> None:

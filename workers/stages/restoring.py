@@ -74,7 +74,8 @@ def settle(job_directory: Path) -> str:
     spec = _remembered(job_directory)
     result = journal_of(job_directory).settle(partial(make_switch, spec))
     if spec is not None:
-        labels = (attempt_label(job_directory.name, epoch) for epoch in _epochs(job_directory))
+        epochs = range(1, _last_epoch(job_directory) + 1)
+        labels = (attempt_label(job_directory.name, epoch) for epoch in epochs)
         open_restorer(spec).drop_leftovers(labels)
     return result
 
@@ -94,10 +95,13 @@ def _remembered(job_directory: Path) -> DatabaseSpec | None:
         return None
 
 
-def _epochs(job_directory: Path) -> set[int]:
-    """Return the epochs of the attempts at the database that left a folder."""
+def _last_epoch(job_directory: Path) -> int:
+    """Return the epoch of the last attempt that left a folder; earlier ones may be gone, 0 if all.
+
+    An attempt removes the folders of those before it, and may be killed before their databases.
+    """
     folders = job_directory.glob("*-*-*")
-    return {int(folder.name.split("-")[1]) for folder in folders}
+    return max((int(folder.name.split("-")[1]) for folder in folders), default=0)
 
 
 def excludes_of(site: SiteSpec, target: Target) -> Excludes:

@@ -16,7 +16,6 @@ from backups.management.audited import audited
 from backups.management.finding import find_site
 from backups.models import Job
 from backups.queries import audited_object
-from backups.states import JobState
 
 
 class Command(BaseCommand):
@@ -38,15 +37,8 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
         console = Console()
         console.print(f"Backup of {site.name} started, job {job.pk}", highlight=False)
-        if options["no_follow"]:
-            return
-        ended = following.follow(job, console)
-        if ended is None:
-            return
-        following.report(ended, console)
-        if ended.state == JobState.COMPLETED:
-            say_what_there_is(ended, console)
-        following.end(ended)
+        if not options["no_follow"]:
+            following.see_through(job, console, say_what_there_is)
 
 
 def say_what_there_is(job: Job, console: Console) -> None:

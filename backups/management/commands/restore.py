@@ -17,7 +17,6 @@ from backups.management.audited import audited
 from backups.management.finding import find_backup, find_site
 from backups.models import Job
 from backups.queries import audited_object
-from backups.states import JobState
 
 NAMES_SHOWN = 20
 MEGABYTE = 1_000_000
@@ -71,15 +70,8 @@ class Command(BaseCommand):
         console.print(f"{what} of {backup} to {site.name}, job {job.pk}", highlight=False)
         if job.waits_for_id:
             console.print(f"Its checkpoint comes first, job {job.waits_for_id}", highlight=False)
-        if options["no_follow"]:
-            return
-        ended = following.follow(job, console)
-        if ended is None:
-            return
-        following.report(ended, console)
-        if ended.state == JobState.COMPLETED:
-            _say(ended, console)
-        following.end(ended)
+        if not options["no_follow"]:
+            following.see_through(job, console, _say)
 
 
 def _request(options: dict[str, Any]) -> RestoreRequest:

@@ -14,8 +14,8 @@ from backups.errors import DomainError
 from backups.management import following
 from backups.management.audited import audited
 from backups.management.finding import find_backup, find_site
+from backups.models import Job
 from backups.queries import audited_object
-from backups.states import JobState
 
 
 class Command(BaseCommand):
@@ -40,12 +40,9 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
         console = Console()
         console.print(f"Proof of {backup}, job {job.pk}", highlight=False)
-        if options["no_follow"]:
-            return
-        ended = following.follow(job, console)
-        if ended is None:
-            return
-        following.report(ended, console)
-        if ended.state == JobState.COMPLETED:
-            console.print(f"It restores in {ended.proof.seconds:.1f} s", highlight=False)
-        following.end(ended)
+        if not options["no_follow"]:
+            following.see_through(job, console, _say)
+
+
+def _say(job: Job, console: Console) -> None:
+    console.print(f"It restores in {job.proof.seconds:.1f} s", highlight=False)
