@@ -51,7 +51,7 @@ bench: $(VENV)/.test-installed
 	$(BIN)/python -m tests.bench.restore_database
 	$(BIN)/python -m tests.bench.restore
 	$(BIN)/python -m tests.bench.one_file
-	$(BIN)/python -m tests.bench.proof
+	$(BIN)/python -m tests.bench.restore_job
 	$(BIN)/python -m tests.bench.due_sites
 	$(BIN)/python -m tests.bench.control
 	$(BIN)/python -m tests.bench.broker_traffic

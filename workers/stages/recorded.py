@@ -30,7 +30,7 @@ def recorded(
         plain = plain_source(source, identity_file, is_encrypted=is_encrypted)
     except NoIdentity:
         return None
-    said = BundleReader(plain).facts()
+    said = BundleReader(plain, keeps_manifest=False).facts()
     try:
         account = _account(said)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

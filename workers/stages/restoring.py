@@ -24,13 +24,14 @@ from workers.engine.restore import file_switch
 from workers.engine.restore.files import RestoreRoot
 from workers.engine.restore.journal import Journal
 from workers.engine.restore.switching import Switch
+from workers.engine.room import out_of_room
 from workers.engine.sources import ByteSource, FilesSource
 from workers.engine.wordpress import SiteInspection, database_spec, read_wp_config
 from workers.engine.wordpress.site import examine
 from workers.stages.context import BundleSpec, SiteSpec, StageContext, WorkMissing
 from workers.stages.source import CONTENT_NAME, SQLITE_COMPANIONS, database_of
 
-BUNDLE_NAME = "bundle"
+BUNDLE_NAME, END_NAME = "bundle", "end"
 CONFIG_NAME = "wp-config.php"
 ALL, FILES, DATABASE = "all", "files", "database"
 # In the job's folder, beside the stages' own.
@@ -139,6 +140,22 @@ def is_partial(parameters: Mapping[str, Any]) -> bool:
     return any(parameters.get(name) for name in ("dry_run", "paths", "tables"))
 
 
+def is_read_from_afar(context: StageContext) -> bool:
+    """Tell whether the stages fetch parts of the bundle, whose end they may hand on.
+
+    Of one that is encrypted nothing lies in the spool as plain text.
+    """
+    is_encrypted = bundle_of(context).is_encrypted
+    is_far = context.store.kind != "local" and not context.inputs["fetch_bundle"]["directory"]
+    return is_far and not is_encrypted
+
+
+def keep_end(context: StageContext, bundle: BundleReader) -> None:
+    """Keep index and manifest for the later stages, which would fetch them again."""
+    with out_of_room(context.directory):
+        (context.directory / END_NAME).write_bytes(bundle.end())
+
+
 @contextlib.contextmanager
 def opened_bundle(context: StageContext) -> Iterator[BundleReader]:
     """Yield the bundle: what was fetched, else what is in the storage, read part by part.
@@ -156,8 +173,16 @@ def opened_bundle(context: StageContext) -> Iterator[BundleReader]:
         else:
             source = context.store.open().open(bundle.key)
         yield BundleReader(
-            plain_source(source, context.identity_file, is_encrypted=bundle.is_encrypted)
+            plain_source(source, context.identity_file, is_encrypted=bundle.is_encrypted),
+            end=_kept_end(context),
         )
+
+
+def _kept_end(context: StageContext) -> bytes:
+    """Return what `keep_end` kept; empty, to be fetched, where there is none."""
+    folder = context.inputs.get("verify_bundle", {}).get("directory")
+    path = context.job_directory / folder / END_NAME if folder else None
+    return path.read_bytes() if path and path.is_file() else b""
 
 
 @dataclass(frozen=True, slots=True)

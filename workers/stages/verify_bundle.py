@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workers.engine.bundle.container import BundleDamaged
 from workers.stages.context import StageContext, StageResult, megabytes
-from workers.stages.restoring import bundle_of, opened_bundle
+from workers.stages.restoring import bundle_of, is_read_from_afar, keep_end, opened_bundle
 
 
 def run(context: StageContext) -> StageResult:
@@ -27,8 +27,12 @@ def run(context: StageContext) -> StageResult:
             context.reporter.check()
             members += 1
             size += member.size
+        keeps_end = is_read_from_afar(context)
+        if keeps_end:
+            keep_end(context, bundle)
         return StageResult(
             {
+                "directory": context.directory.name if keeps_end else "",
                 "members": members,
                 "content_size": bundle.footer.content_size,
                 "bytes": size,

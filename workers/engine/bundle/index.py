@@ -31,6 +31,9 @@ from workers.engine.sources import ByteSource
 
 # One request for this much from the end fetches footer, index and manifest of most sites at once.
 TAIL_BYTES = 512 << 10
+# A longer manifest is read several times in one restore: it is kept up to this many bytes, which is
+# a million files.
+KEPT_BYTES = 48 << 20
 
 
 class TailSource:
@@ -39,11 +42,14 @@ class TailSource:
     Before its tail was read by one, only one thread may read it.
     """
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, end: bytes = b"") -> None:
+        """`end` is what an earlier one kept of the same source; empty for nothing."""
         self._source = source
-        self._tail_start = max(0, source.size - TAIL_BYTES)
-        self._tail: bytes | None = None
+        # What is kept begins at the second, and once it is asked for at the first of these.
+        self._kept_from = self._tail_start = max(0, source.size - (len(end) or TAIL_BYTES))
+        self._tail = end or None
         self._lock = threading.Lock()
+        self._growing = threading.Lock()
         self.bytes_fetched = 0
 
     @property
@@ -51,14 +57,32 @@ class TailSource:
         """The number of bytes in all."""
         return self._source.size
 
+    def keep_from(self, offset: int) -> None:
+        """Have more of the end kept once some of it is read, unless that is too much to hold."""
+        if self.size - offset <= KEPT_BYTES:
+            self._kept_from = min(offset, self._tail_start)
+
+    def end(self) -> bytes:
+        """Return the bytes at the end of the source that are kept."""
+        return self._tail or b""
+
     def read_at(self, offset: int, length: int) -> bytes:
         """See `ByteSource.read_at`."""
-        if offset < self._tail_start:
+        if offset < self._kept_from:
             return self._fetch(offset, length)
+        with self._growing:
+            tail_start, tail = self._grown(offset)
+        start = offset - tail_start
+        return tail[start : start + length]
+
+    def _grown(self, offset: int) -> tuple[int, bytes]:
+        """Return what is kept and where it begins, with `offset` in it."""
         if self._tail is None:
             self._tail = self._fetch(self._tail_start, self.size - self._tail_start)
-        start = offset - self._tail_start
-        return self._tail[start : start + length]
+        if offset < self._tail_start:
+            more = self._fetch(self._kept_from, self._tail_start - self._kept_from)
+            self._tail, self._tail_start = more + self._tail, self._kept_from
+        return self._tail_start, self._tail
 
     def _fetch(self, offset: int, length: int) -> bytes:
         data = self._source.read_at(offset, length)
@@ -101,6 +125,11 @@ class BundleIndex:
         told = (self.footer.frames, self.footer.members, self.footer.content_size)
         if told != (len(self.offsets) - 1, members, self.content_offsets[-1]) or not members:
             raise BundleDamaged("The bundle's index does not hold what its footer says")
+
+    @property
+    def manifest_offset(self) -> int:
+        """Where in the bundle the first frame with a part of the manifest begins."""
+        return self.offsets[self._manifest_frame]
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame's entry in order."""

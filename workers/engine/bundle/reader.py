@@ -64,16 +64,25 @@ class BundleReader:
 
     Paths are relative to the archive; text stands for its bytes in the file system's encoding.
     Everything raises `BundleDamaged` for a bundle whose index, manifest or data are not what was
-    written. Memory: the compressed index and one frame.
+    written. Memory: the compressed index and manifest (see `KEPT_BYTES`), and one frame. Who wants
+    the facts alone asks that the manifest is not kept: then only its beginning is fetched.
     """
 
-    def __init__(self, source: ByteSource) -> None:
-        self._source = TailSource(source)
+    def __init__(
+        self, source: ByteSource, *, keeps_manifest: bool = True, end: bytes = b""
+    ) -> None:
+        """`end` is what another reader of the same bundle returned; it is not fetched again."""
+        self._source = TailSource(source, end)
+        self._keeps_manifest = keeps_manifest
 
     @property
     def bytes_fetched(self) -> int:
         """How many bytes were read from the source so far."""
         return self._source.bytes_fetched
+
+    def end(self) -> bytes:
+        """Return the bytes at the end of the bundle that were fetched: its index and manifest."""
+        return self._source.end()
 
     @property
     def footer(self) -> Footer:
@@ -82,7 +91,10 @@ class BundleReader:
 
     @cached_property
     def _index(self) -> BundleIndex:
-        return BundleIndex(self._source)
+        index = BundleIndex(self._source)
+        if self._keeps_manifest:
+            self._source.keep_from(index.manifest_offset)
+        return index
 
     def members(self, prefix: str | bytes = "") -> Iterator[Member]:
         """Yield the members at `prefix` and below it (all if empty), in the order of the tar."""

@@ -17,6 +17,7 @@ from workers.engine.bundle import (
     extract,
 )
 from workers.engine.bundle.extract import _safe_parts
+from workers.engine.bundle.index import TAIL_BYTES, BundleIndex
 from workers.engine.errors import EngineError
 from workers.engine.progress import SilentReporter
 
@@ -172,6 +173,28 @@ def test_every_frame_is_fetched_once_when_all_is_extracted(
         bundle = BundleReader(source)
         extract(bundle, [""], tmp_path / "out", reporter=SilentReporter())
         assert bundle.bytes_fetched < 2 * source.size
+
+
+def test_manifest_is_fetched_once_when_it_is_long_and_read_again(
+    build: Callable[..., Built], tmp_path: Path
+) -> None:
+    chance = random.Random(1)
+    for number in range(4000):
+        (tmp_path / f"tree/{number:04}").parent.mkdir(exist_ok=True)
+        (tmp_path / f"tree/{number:04}").symlink_to(chance.randbytes(120).hex())
+    with build(tmp_path / "tree").source() as source:
+        bundle = BundleReader(source)
+        manifest = source.size - BundleIndex(source).manifest_offset
+        assert manifest > TAIL_BYTES
+        first = list(bundle.members())
+        assert list(bundle.members()) == first
+        assert bundle.bytes_fetched == manifest
+        again = BundleReader(source, end=bundle.end())
+        assert list(again.members()) == first
+        assert again.bytes_fetched == 0
+        short = BundleReader(source, keeps_manifest=False)
+        short.facts()
+        assert short.bytes_fetched < manifest + TAIL_BYTES
 
 
 def test_both_are_extracted_when_one_path_lies_below_another(built: Built, tmp_path: Path) -> None:

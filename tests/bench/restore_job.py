@@ -1,17 +1,24 @@
-"""How long a proof takes, against the restore of the same backup, by a whole cluster.
+"""How long a restore and a proof take as jobs of a whole cluster, against tools by hand.
 
-    python -m tests.bench.proof [--site-mb 500] [--rows 20000] [--runs 3]
+    python -m tests.bench.restore_job [--site-mb 1000] [--rows 100000] [--runs 5]
 
-Backs up the site of `tests.bench.bundle` with a MariaDB database to a folder, then restores it in
-place, without a checkpoint, and proves it, in turn. What the jobs took is told by their own rows.
+Backs up the site of `tests.bench.bundle` with a MariaDB database to a folder. Then, in turn: the
+same bundle is unpacked with `zstd -dc | tar -x` and its dump loaded with the server's client, into
+an empty folder and an empty database; a job restores all of it in place, without a checkpoint; a
+job proves it. The jobs' own rows tell what they took, from the first stage's start to the end: the
+bundle's checksum is compared, and each file's; the old site is kept until the exchange, then goes.
+Prints medians and their ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
+import subprocess
 import tempfile
+import time
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +29,7 @@ from tests.servers import wait_until
 from tests.servers.cluster import Cluster, running_cluster
 from tests.servers.mariadb import MariaDBServer, start_mariadb
 from tests.servers.redis import RedisServer
+from workers.engine.bundle.dump import DUMP_NAME
 
 CONFIG = """<?php
 define('DB_NAME', '{name}');
@@ -78,12 +86,30 @@ def took(cluster: Cluster, path: str, body: dict[str, Any] | None = None) -> flo
     return (finished - begun).total_seconds()
 
 
+def by_hand(bundle: Path, folder: Path, server: MariaDBServer) -> float:
+    """Restore the bundle without this software; return the seconds, with all of it on the disk."""
+    folder.mkdir()
+    database = server.create_database()
+    os.sync()
+    began = time.perf_counter()
+    with subprocess.Popen(["zstd", "-q", "-dc", str(bundle)], stdout=subprocess.PIPE) as unpacking:
+        subprocess.run(["tar", "-C", str(folder), "-xpf", "-"], stdin=unpacking.stdout, check=True)
+    with (folder / DUMP_NAME).open("rb") as dump:
+        argv = [*server.client_argv, "--default-character-set=utf8mb4", database]
+        subprocess.run(argv, stdin=dump, check=True)
+    subprocess.run(["sync", "-f", str(folder)], check=True)
+    seconds = time.perf_counter() - began
+    server.execute(f"DROP DATABASE {database}")
+    shutil.rmtree(folder)
+    return seconds
+
+
 def main() -> None:
     """Prepare the site and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--site-mb", type=int, default=500)
-    parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--site-mb", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder, ExitStack() as stack:
         server = start_mariadb(stack)
@@ -98,16 +124,22 @@ def main() -> None:
         site = site_of(cluster, server, options.site_mb, options.rows)
         backup_took = took(cluster, f"/api/v1/sites/{site}/backup/start")
         [backup] = cluster.get(f"/api/v1/sites/{site}/backups").body["backups"]
-        restores, proofs = [], []
+        [bundle] = (directory / "store").rglob("*.tar.zst")
+        costs: dict[str, list[float]] = {"by hand": [], "restore": [], "proof": []}
         body = {"backup_id": backup["id"], "checkpoint": False}
         for _ in range(options.runs):
-            restores.append(took(cluster, f"/api/v1/sites/{site}/restore", body))
-            proofs.append(took(cluster, f"/api/v1/backups/{backup['id']}/verify"))
+            costs["by hand"].append(by_hand(bundle, directory / "by-hand", server))
+            costs["restore"].append(took(cluster, f"/api/v1/sites/{site}/restore", body))
+            costs["proof"].append(took(cluster, f"/api/v1/backups/{backup['id']}/verify"))
         receipts = cluster.get(f"/api/v1/backups/{backup['id']}/proofs").body
-        restore, proof = statistics.median(restores), statistics.median(proofs)
+        hand, restore, proof = (statistics.median(each) for each in costs.values())
         size = backup["size_bytes"] / 1e6
         print(f"bundle of {size:.0f} MB, {options.runs} runs, load {os.getloadavg()[0]:.1f}")
-        print(f"backup {backup_took:.1f} s, restore in place {restore:.1f} s, proof {proof:.1f} s")
+        for name, each in costs.items():
+            middle, least, most = statistics.median(each), min(each), max(each)
+            print(f"{name:8} {middle:6.1f} s ({least:.1f} to {most:.1f})")
+        print(f"backup   {backup_took:6.1f} s, once")
+        print(f"restore against zstd -dc | tar -x and the client: {restore / hand:.2f}")
         print(f"proof against restore: {proof / restore:.2f}")
         print(f"the newest receipt says: restores in {receipts[0]['seconds']:.1f} s")
 
