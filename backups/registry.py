@@ -46,7 +46,7 @@ _STAGES = (
     StageKind("upload_remote", "Store the bundle", "workers.stages.upload_remote:run", False),
     StageKind("cleanup", "Clean up", "workers.stages.cleanup:run", False),
     StageKind("fetch_bundle", "Fetch the bundle", "workers.stages.fetch_bundle:run"),
-    StageKind("verify_bundle", "Check the bundle", "workers.stages.verify_bundle:run", False),
+    StageKind("verify_bundle", "Check the bundle", "workers.stages.verify_bundle:run"),
     StageKind("restore_files", "Restore the files", "workers.stages.restore_files:run"),
     StageKind("restore_db", "Restore the database", "workers.stages.restore_db:run"),
     StageKind("prove_restore", "Restore and compare", "workers.stages.prove_restore:run"),

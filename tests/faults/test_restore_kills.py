@@ -16,6 +16,8 @@ from tests.faults.rig import Rig
 from tests.faults.sites import SiteDatabase
 from tests.servers import wait_until
 from tests.workers.engine.bundle.trees import describe
+from workers.engine.bundle.container import FRAME_BYTES
+from workers.engine.bundle.index import TAIL_BYTES
 
 pytestmark = pytest.mark.slow
 
@@ -71,8 +73,8 @@ class Restorable:
         self.database.server.execute(statements, self.database.name)
         self.before = self.now()
 
-    def start(self) -> str:
-        body = {"backup_id": self.backup_id, "checkpoint": False}
+    def start(self, **chosen: object) -> str:
+        body = {"backup_id": self.backup_id, "checkpoint": False, **chosen}
         answer = self.rig.cluster.post(f"/api/v1/sites/{self.rig.site}/restore", body)
         assert answer.status == 202, answer
         return str(answer.body["job_id"])
@@ -119,6 +121,26 @@ def met(site: Restorable, job_id: str, stage: str) -> dict[str, Any] | None:
         f"in {stage}",
     )
     return job if job["stages_done"] == position and job["state"] == "running" else None
+
+
+def test_only_what_is_wanted_is_fetched_and_told_when_one_file_is_restored(
+    site: Restorable,
+) -> None:
+    cluster = site.rig.cluster
+    job_id = site.start(what="files", paths=["wp-content/uploads/0.mp4"])
+    ended = site.rig.wait_for_end(job_id)
+    assert ended["state"] == "completed", ended["error_message"]
+    [backup] = (
+        one
+        for one in cluster.get(f"/api/v1/sites/{site.rig.site}/backups").body["backups"]
+        if one["id"] == site.backup_id
+    )
+    fetched = cluster.get(f"/api/v1/jobs/{job_id}").body["bytes_fetched"]
+    file_bytes = (site.path / "wp-content/uploads/0.mp4").stat().st_size
+    # The frames that it is in, at most two, and the bundle's end once, whichever stage read it.
+    assert file_bytes == FRAME_BYTES
+    assert file_bytes < fetched < 2 * FRAME_BYTES + 1.5 * TAIL_BYTES
+    assert fetched < backup["size_bytes"] / 2
 
 
 def test_site_is_as_asked_after_the_worker_was_killed_in_each_stage(site: Restorable) -> None:

@@ -123,6 +123,9 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         source="waits_for", read_only=True, allow_null=True
     )
     plan = serializers.SerializerMethodField()
+    bytes_fetched = serializers.SerializerMethodField(
+        help_text="What a restore or a proof has fetched of its bundle so far."
+    )
 
     class Meta:
         model = Job
@@ -155,6 +158,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "checkpoint_job_id",
             "parameters",
             "plan",
+            "bytes_fetched",
         ]
         read_only_fields = fields
 
@@ -174,6 +178,12 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     def get_plan(self, job: Job) -> dict[str, Any] | None:
         """Return what a dry run of a restore found."""
         return plan_of({stage.name: stage.outputs for stage in job.stages.all()})
+
+    def get_bytes_fetched(self, job: Job) -> int | None:
+        """Return the sum over the job's stages; None for a job that fetches nothing."""
+        fetched = [stage.outputs["fetched"] for stage in job.stages.all()
+                   if "fetched" in stage.outputs]  # fmt: skip
+        return sum(fetched) if fetched else None
 
     def to_representation(self, job: Job) -> dict[str, Any]:
         """Add the status object's fields; the job's own come first."""
