@@ -6,8 +6,9 @@ Backs up the site of `tests.bench.bundle` with a MariaDB database to a folder. T
 same bundle is unpacked with `zstd -dc | tar -x` and its dump loaded with the server's client, into
 an empty folder and an empty database; a job restores all of it in place, without a checkpoint; a
 job proves it. The jobs' own rows tell what they took, from the first stage's start to the end: the
-bundle's checksum is compared, and each file's; the old site is kept until the exchange, then goes.
-Prints medians and their ratios.
+bundle's checksum is compared, and each file's; the old site is kept until the exchange, and then
+removed, which whoever restores by hand did before. So the ratio is printed for both: until the site
+is as it was, and with the removal. Medians of interleaved runs.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def site_of(cluster: Cluster, server: MariaDBServer, megabytes: int, rows: int) 
     return int(answer.body["id"])
 
 
-def took(cluster: Cluster, path: str, body: dict[str, Any] | None = None) -> float:
-    """Start a job and return how many seconds it ran."""
+def took(cluster: Cluster, path: str, body: dict[str, Any] | None = None) -> dict[str, float]:
+    """Run a job to its end; return how many seconds it and each of its stages took."""
     answer = cluster.post(path, body)
     assert answer.status == 202, answer
     job_id = answer.body["job_id"]
@@ -80,10 +81,13 @@ def took(cluster: Cluster, path: str, body: dict[str, Any] | None = None) -> flo
     wait_until(lambda: job()["status"] != "running", 900, f"job {job_id} ends")
     ended = job()
     assert ended["status"] == "completed", ended["error"]
-    begun, finished = (
-        datetime.fromisoformat(ended[name]) for name in ("started_at", "finished_at")
-    )
-    return (finished - begun).total_seconds()
+    return {"all": seconds(ended), **{stage["name"]: seconds(stage) for stage in ended["stages"]}}
+
+
+def seconds(row: dict[str, Any]) -> float:
+    """Return how long a job or a stage ran."""
+    begun, ended = (datetime.fromisoformat(row[name]) for name in ("started_at", "finished_at"))
+    return (ended - begun).total_seconds()
 
 
 def by_hand(bundle: Path, folder: Path, server: MariaDBServer) -> float:
@@ -122,26 +126,40 @@ def main() -> None:
         url = f"sqlite:///{directory / 'panel.sqlite3'}"
         cluster = stack.enter_context(running_cluster(directory, url, redis.url))
         site = site_of(cluster, server, options.site_mb, options.rows)
-        backup_took = took(cluster, f"/api/v1/sites/{site}/backup/start")
+        backup_took = took(cluster, f"/api/v1/sites/{site}/backup/start")["all"]
         [backup] = cluster.get(f"/api/v1/sites/{site}/backups").body["backups"]
         [bundle] = (directory / "store").rglob("*.tar.zst")
-        costs: dict[str, list[float]] = {"by hand": [], "restore": [], "proof": []}
+        hands: list[float] = []
+        restores: list[dict[str, float]] = []
+        proofs: list[dict[str, float]] = []
         body = {"backup_id": backup["id"], "checkpoint": False}
         for _ in range(options.runs):
-            costs["by hand"].append(by_hand(bundle, directory / "by-hand", server))
-            costs["restore"].append(took(cluster, f"/api/v1/sites/{site}/restore", body))
-            costs["proof"].append(took(cluster, f"/api/v1/backups/{backup['id']}/verify"))
+            hands.append(by_hand(bundle, directory / "by-hand", server))
+            os.sync()
+            restores.append(took(cluster, f"/api/v1/sites/{site}/restore", body))
+            os.sync()
+            proofs.append(took(cluster, f"/api/v1/backups/{backup['id']}/verify"))
         receipts = cluster.get(f"/api/v1/backups/{backup['id']}/proofs").body
-        hand, restore, proof = (statistics.median(each) for each in costs.values())
         size = backup["size_bytes"] / 1e6
         print(f"bundle of {size:.0f} MB, {options.runs} runs, load {os.getloadavg()[0]:.1f}")
-        for name, each in costs.items():
-            middle, least, most = statistics.median(each), min(each), max(each)
-            print(f"{name:8} {middle:6.1f} s ({least:.1f} to {most:.1f})")
+        hand = statistics.median(hands)
+        print(f"by hand  {hand:6.1f} s ({min(hands):.1f} to {max(hands):.1f})")
+        restore, proof = show("restore", restores), show("proof", proofs)
         print(f"backup   {backup_took:6.1f} s, once")
-        print(f"restore against zstd -dc | tar -x and the client: {restore / hand:.2f}")
+        restored = statistics.median(run["all"] - run["cleanup"] for run in restores)
+        print(f"restored against zstd -dc | tar -x and the client: {restored / hand:.2f}")
+        print(f"with the removal of what was there: {restore / hand:.2f}")
         print(f"proof against restore: {proof / restore:.2f}")
         print(f"the newest receipt says: restores in {receipts[0]['seconds']:.1f} s")
+
+
+def show(name: str, runs: list[dict[str, float]]) -> float:
+    """Print the medians of a kind of job and of its stages; return the job's."""
+    medians = {part: statistics.median(run[part] for run in runs) for part in runs[0]}
+    whole = [run["all"] for run in runs]
+    stages = ", ".join(f"{part} {took:.1f}" for part, took in medians.items() if part != "all")
+    print(f"{name:8} {medians['all']:6.1f} s ({min(whole):.1f} to {max(whole):.1f}): {stages}")
+    return medians["all"]
 
 
 if __name__ == "__main__":
