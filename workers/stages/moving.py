@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ from workers.engine.bundle import BundleReader
 from workers.engine.databases import open_database
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError
+from workers.engine.restore.exchange import explained
 from workers.engine.restore.file_switch import FileSwitch
 from workers.engine.wordpress import read_site_identity
 from workers.engine.wordpress.rewrite import rewrite_site
 from workers.engine.wordpress.wp_config import TABLE_PREFIX, rewrite_wp_config
 from workers.stages.context import StageContext
 from workers.stages.restoring import CONFIG_NAME, Target, bundle_of, label_of
+from workers.stages.source import CONTENT_NAME
 
 # After the numbers of all parts that a restore may have.
 CONFIG_NUMBER = 99_999
@@ -47,10 +50,12 @@ def point_copy(context: StageContext, target: Target, files: Sequence[FileSwitch
                 file.truncate()
 
 
-def rewrite_address(context: StageContext, bundle: BundleReader, loaded: DatabaseSpec) -> str:
-    """Change the old site's address into this site's in what was loaded; return what was done.
+def rewrite_address(
+    context: StageContext, bundle: BundleReader, target: Target, loaded: DatabaseSpec
+) -> str:
+    """Change the old site's URL and folder into this site's in what was loaded; say what was done.
 
-    Raises a permanent `EngineError` where one of the two is unknown.
+    Raises a permanent `EngineError` where one of the URLs is unknown.
     """
     prefix = recorded_prefix(bundle)
     old = bundle_of(context).site_url
@@ -71,11 +76,28 @@ def rewrite_address(context: StageContext, bundle: BundleReader, loaded: Databas
         prefix=prefix,
         old_url=old,
         new_url=context.site.url,
+        old_path=recorded_path(bundle),
+        new_path=str(_folder_of(context, target)),
         check=context.reporter.check,
         reporter=context.reporter,
         scratch_directory=str(scratch),
     )
+    for note in report.notes:
+        context.reporter.warn(note)
     return f", {report.rows} rows now say {context.site.url}"
+
+
+def _folder_of(context: StageContext, target: Target) -> Path:
+    """Return the folder that the site is in once it is restored."""
+    if context.parameters["target"] != "copy":
+        return context.site.path
+    return next(root.target.parent for root in target.roots if root.archive_name == CONTENT_NAME)
+
+
+def recorded_path(bundle: BundleReader) -> str:
+    """Return the folder that the bundle's site was in; empty where it is not recorded."""
+    settings: dict[str, Any] = bundle.facts().get("site", {}).get("settings") or {}
+    return str(settings.get("wp_path") or "")
 
 
 def recorded_prefix(bundle: BundleReader) -> str:
@@ -84,25 +106,37 @@ def recorded_prefix(bundle: BundleReader) -> str:
     return str(wordpress.get("table_prefix", ""))
 
 
-def with_prefix(
-    context: StageContext, bundle: BundleReader, config: Path | None, prefix: str
+def planned_config(
+    context: StageContext, bundle: BundleReader, target: Target
 ) -> FileSwitch | None:
+    """Return the switch of the site's wp-config.php, to be announced before it is prepared.
+
+    None where it needs no other table prefix: the same site, or the same prefix.
+    """
+    is_own = bundle_of(context).site == context.site.uuid
+    if is_own or target.config is None or recorded_prefix(bundle) in ("", target.prefix):
+        return None
+    return FileSwitch.planned(target.config, label_of(context.job_id), CONFIG_NUMBER)
+
+
+def prepare_config(context: StageContext, bundle: BundleReader, switch: FileSwitch) -> None:
     """Prepare the site's own wp-config.php with the table prefix of another site's backup.
 
     Tables keep their names, which others of their statements refer to; the site is told instead.
-    None where that is not needed: the same site, or the same prefix.
     """
-    wanted = recorded_prefix(bundle)
-    if bundle_of(context).site == context.site.uuid or config is None or wanted in ("", prefix):
-        return None
-    edited = rewrite_wp_config(config, {TABLE_PREFIX: wanted}, site=context.site.path)
-    switch = FileSwitch.planned(config, label_of(context.job_id), CONFIG_NUMBER)
-    switch.discard()
-    switch.begin()
-    new = switch.staging / CONFIG_NAME
-    shutil.copy2(config, new)
-    new.write_bytes(edited.content)
-    found = config.stat()
-    shutil.chown(new, found.st_uid, found.st_gid)
+    config = switch.target
+    wanted = {TABLE_PREFIX: recorded_prefix(bundle)}
+    edited = rewrite_wp_config(config, wanted, site=context.site.path)
+    try:
+        switch.discard()
+        switch.begin()
+        new = switch.staging / CONFIG_NAME
+        shutil.copy2(config, new)
+        new.write_bytes(edited.content)
+        found = config.stat()
+        shutil.chown(new, found.st_uid, found.st_gid)
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise explained(error, f"{config} cannot be prepared") from error
     switch.adopt(new)
-    return switch

@@ -16,7 +16,7 @@ from workers.engine.restore.file_switch import FileSwitch
 from workers.engine.restore.journal import SWITCHED
 from workers.engine.restore.switching import Switch
 from workers.stages.context import StageContext, StageResult, WorkMissing
-from workers.stages.moving import rewrite_address, with_prefix
+from workers.stages.moving import planned_config, prepare_config, rewrite_address
 from workers.stages.restoring import (
     FILES,
     attempt_label,
@@ -48,10 +48,12 @@ def run(context: StageContext) -> StageResult:
         switch = _load(context, bundle, spec)
         done = ""
         if context.parameters["rewrite_url"] and switch.loaded is not None:
-            done = rewrite_address(context, bundle, switch.loaded)
-        config = with_prefix(context, bundle, target.config, target.prefix)
+            done = rewrite_address(context, bundle, target, switch.loaded)
+        if config := planned_config(context, bundle, target):
+            files.append(config)
+            journal.announce([switch, *files])
+            prepare_config(context, bundle, config)
         fetched = bundle.bytes_fetched
-    files += [config] if config is not None else []
     switches: list[Switch] = [switch, *files]
     if is_new:
         # Nothing stands there: the database comes to its place with the files.

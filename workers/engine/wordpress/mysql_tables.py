@@ -62,7 +62,6 @@ class MySQLTables:
         self._spool = spool
         self._spool.write(_BEGIN + b"DELIMITER %b\n" % _DELIMITER)
         self._batched = 0
-        self._renames: dict[str, str] = {}
         self._columns: dict[str, list[_Column]] = {}
         [(packet,)] = client.query("SELECT @@max_allowed_packet")
         self._batch_bytes = min(_BATCH_BYTES, int(packet) // 2)
@@ -143,31 +142,19 @@ class MySQLTables:
         name = quote_name(table.name).encode()
         self._note(b"UPDATE %b SET %b WHERE %b;\n" % (name, b", ".join(named), where))
 
-    def change_start(
-        self, table: str, column: str, old: str, new: str, *, rest: str | None = None
-    ) -> None:
-        """See `TableClient.change_start`."""
+    def change_whole(self, table: str, column: str, old: str, new: str) -> None:
+        """See `TableClient.change_whole`."""
         name = quote_name(column)
-        condition = f"LEFT({name}, {len(old)}) = BINARY {_text(old)}"
-        if rest is not None:
-            condition = f"{name} = BINARY {_text(old + rest)}"
         statement = (
-            f"UPDATE {quote_name(table)} SET {name} ="  # noqa: S608
-            f" CONCAT({_text(new)}, SUBSTRING({name}, {len(old) + 1})) WHERE {condition};\n"
+            f"UPDATE {quote_name(table)} SET {name} = {_text(new)}"  # noqa: S608
+            f" WHERE {name} = BINARY {_text(old)};\n"
         )
         self._note(statement.encode())
 
-    def rename(self, names: Mapping[str, str]) -> None:
-        """See `TableClient.rename`."""
-        self._renames.update(names)
-
     def commit(self) -> None:
-        """See `TableClient.commit`. Renaming follows the transaction, at one moment of its own."""
+        """See `TableClient.commit`."""
         self._end_batch()
         self._spool.write(b"DELIMITER ;\nCOMMIT;\n")
-        if self._renames:
-            pairs = (f"{quote_name(a)} TO {quote_name(b)}" for a, b in self._renames.items())
-            self._spool.write(f"RENAME TABLE {', '.join(pairs)};\n".encode())
         self._spool.flush()
         self._spool.seek(0)
         try:

@@ -1,4 +1,4 @@
-"""Makes a restored database that of another place: its URL, its folder, its tables' prefix.
+"""Makes a restored database that of another place: its URL and its folder.
 
 Run on the copy that is not in use yet. The site's own PHP is never executed, so wp-cli is not used
 even where it is installed: it loads wp-config.php, drop-ins and mu-plugins of what was restored,
@@ -39,14 +39,13 @@ class LeftAlone:
 
 @dataclass(slots=True)
 class RewriteReport:
-    """What was changed: `tables` has the rows changed of each table, under its old name.
+    """What was changed: `tables` has the rows changed of each table.
 
-    `renamed` maps old names of tables to new ones. `left` holds the first `LEFT_SHOWN` of
-    `left_count` values that were left alone. `notes` are sentences for a person.
+    `left` holds the first `LEFT_SHOWN` of `left_count` values that were left alone. `notes` are
+    sentences for a person.
     """
 
     tables: dict[str, int] = field(default_factory=dict)
-    renamed: dict[str, str] = field(default_factory=dict)
     left: list[LeftAlone] = field(default_factory=list)
     left_count: int = 0
     notes: list[str] = field(default_factory=list)
@@ -72,23 +71,19 @@ def rewrite_site(
     new_url: str = "",
     old_path: str = "",
     new_path: str = "",
-    table_prefix_from: str = "",
-    table_prefix_to: str = "",
     skip_guids: bool = True,
     check: Callable[[], None],
     reporter: Reporter,
     scratch_directory: str | None = None,
 ) -> RewriteReport:
-    """Replace URL and path in every text of the site's tables, then the prefix, all or nothing.
+    """Replace URL and path in every text of the site's tables, all or nothing.
 
-    `prefix` is the one that the tables have now. Text that is part of a table's key is never
-    changed, nor are GUIDs of posts unless `skip_guids` is False: they are names, and feed readers
-    would show every post anew. Raises `EngineError`: `move_unusable` for what is no URL, path or
-    prefix, `prefix_taken` where a table of the new name is there already.
+    `prefix` is that of the tables' names. Text that is part of a table's key is never changed, nor
+    are GUIDs of posts unless `skip_guids` is False: they are names, and feed readers would show
+    every post anew. Raises `EngineError`: `move_unusable` for what is no URL, path or prefix.
     """
-    for given in (prefix, table_prefix_from, table_prefix_to):
-        if given and not PREFIX.match(given):
-            raise _unusable_prefix(given)
+    if prefix and not PREFIX.match(prefix):
+        raise _unusable_prefix(prefix)
     replacements = for_move(old_url=old_url, new_url=new_url, old_path=old_path, new_path=new_path)
     report = RewriteReport()
     with open_tables(database, check=check, scratch_directory=scratch_directory) as client:
@@ -101,11 +96,6 @@ def rewrite_site(
                 reporter.detail(f"Rewriting {table.name}")
                 _rewrite_table(client, table, skipped, replacements, report, check)
             _move_network(client, own, prefix, old_url, new_url, report)
-        if table_prefix_from and table_prefix_from != table_prefix_to:
-            renamed = _renamed(every, own, table_prefix_from, table_prefix_to)
-            _rename_keys(client, own, table_prefix_from, table_prefix_to)
-            client.rename(renamed)
-            report.renamed.update(renamed)
         reporter.detail("Writing what was rewritten")
         client.commit()
     if report.left_count:
@@ -214,45 +204,11 @@ def _move_network(
         return
     for name in network:
         if old.netloc != new.netloc:
-            client.change_start(name, "domain", old.netloc, new.netloc, rest="")
+            client.change_whole(name, "domain", old.netloc, new.netloc)
     note = "The site is a network: set DOMAIN_CURRENT_SITE in wp-config.php"
     if old.path.rstrip("/") != new.path.rstrip("/"):
         note += f", and the paths in {' and '.join(network)},"
     report.notes.append(f"{note} by hand. Blogs with domains of their own keep them.")
-
-
-def _renamed(
-    every: Sequence[TableShape], own: Sequence[TableShape], old: str, new: str
-) -> dict[str, str]:
-    renamed = {
-        table.name: new + table.name.removeprefix(old)
-        for table in own
-        if table.name.startswith(old)
-    }
-    staying = {table.name for table in every} - renamed.keys()
-    if taken := sorted(staying & set(renamed.values())):
-        raise EngineError(
-            f"The table prefix {new} is taken: there is a table {taken[0]} already",
-            hint="Choose another prefix, or an empty database.",
-            permanent=True,
-            code="prefix_taken",
-        )
-    return renamed
-
-
-def _rename_keys(client: TableClient, own: Sequence[TableShape], old: str, new: str) -> None:
-    """Rename what carries the prefix in its name: roles, and users' rights and settings.
-
-    Of users' settings all that begin with the prefix, as every tool does: WordPress and plugins
-    store them by `update_user_option`, which puts it there.
-    """
-    for table in own:
-        rest = table.name.removeprefix(old)
-        blog = rest.removesuffix("options")
-        if rest.endswith("options") and (not blog or _BLOG.match(blog)):
-            client.change_start(table.name, "option_name", old, new, rest=f"{blog}user_roles")
-        elif rest == "usermeta":
-            client.change_start(table.name, "meta_key", old, new)
 
 
 def _unusable_prefix(prefix: str) -> EngineError:

@@ -58,21 +58,13 @@ class SQLiteTables:
         statement = f"UPDATE {_quoted(table.name)} SET {named} WHERE rowid = ?"  # noqa: S608
         self._connection.execute(statement, [*changes.values(), int(key[0])])
 
-    def change_start(
-        self, table: str, column: str, old: str, new: str, *, rest: str | None = None
-    ) -> None:
-        """See `TableClient.change_start`."""
+    def change_whole(self, table: str, column: str, old: str, new: str) -> None:
+        """See `TableClient.change_whole`."""
         name = _quoted(column)
-        whole = f"{name} = ?" if rest is not None else f"substr({name}, 1, {len(old)}) = ?"
         self._connection.execute(
-            f"UPDATE {_quoted(table)} SET {name} = ? || substr({name}, ?) WHERE {whole}",  # noqa: S608
-            (new, len(old) + 1, old + (rest or "")),
+            f"UPDATE {_quoted(table)} SET {name} = ? WHERE {name} = ?",  # noqa: S608
+            (new, old),
         )
-
-    def rename(self, names: Mapping[str, str]) -> None:
-        """See `TableClient.rename`. Here it is part of the transaction."""
-        for old, new in names.items():
-            self._connection.execute(f"ALTER TABLE {_quoted(old)} RENAME TO {_quoted(new)}")
 
     def commit(self) -> None:
         """See `TableClient.commit`."""

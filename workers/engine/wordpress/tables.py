@@ -68,16 +68,8 @@ class TableClient(Protocol):
     def update(self, table: TableShape, key: Key, changes: Mapping[str, bytes]) -> None:
         """Note new values for one row."""
 
-    def change_start(
-        self, table: str, column: str, old: str, new: str, *, rest: str | None = None
-    ) -> None:
-        """Note that values which begin with `old` are to begin with `new`.
-
-        With `rest`, only those of which this remains.
-        """
-
-    def rename(self, names: Mapping[str, str]) -> None:
-        """Note that tables are to be renamed, after all else, all at once."""
+    def change_whole(self, table: str, column: str, old: str, new: str) -> None:
+        """Note that values which are `old`, to the letter, are to be `new`."""
 
     def commit(self) -> None:
         """Carry out what was noted. Raises `EngineError`; then nothing has changed."""
@@ -99,8 +91,8 @@ def open_tables(
     """
     if spec.engine not in _CLIENTS:
         raise EngineError(
-            f"A {spec.engine} database cannot be rewritten for another URL or prefix",
-            hint="Restore it under the same URL and prefix, and change both in WordPress.",
+            f"A {spec.engine} database cannot be rewritten for another URL",
+            hint="Restore it under the same URL, and change that in WordPress.",
             permanent=True,
             code="rewrite_unsupported",
         )

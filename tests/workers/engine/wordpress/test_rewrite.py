@@ -185,30 +185,6 @@ def test_guids_are_replaced_when_they_are_asked_for(site: Site):
     assert site.values("wp_posts", "guid") == [f"{NEW}/?p=1", f"{NEW}/?p=2", "x"]
 
 
-def test_tables_and_names_follow_when_the_prefix_changes(site: Site):
-    report = site.rewrite(table_prefix_from="wp_", table_prefix_to="new_")
-    assert report.renamed["wp_2_options"] == "new_2_options"
-    assert "wp_shop_options" not in report.renamed
-    assert "other" not in report.renamed
-    assert report.tables == {}
-    assert "new_user_roles" in site.values("new_options", "option_name")
-    assert "wp_other" in site.values("new_options", "option_name")
-    assert "new_2_user_roles" in site.values("new_2_options", "option_name")
-    assert set(site.values("new_usermeta", "meta_key")) == {
-        "new_capabilities", "new_2_user_level", "nickname", "WP_capabilities",
-    }  # fmt: skip
-    assert site.values("wp_shop_options", "option_value") == [OLD]
-
-
-def test_nothing_changes_when_a_table_of_the_new_prefix_is_there(site: Site):
-    site.execute("CREATE TABLE new_posts (id BIGINT NOT NULL PRIMARY KEY)")
-    before = site.all()
-    with pytest.raises(EngineError) as caught:
-        site.rewrite(old_url=OLD, new_url=NEW, table_prefix_from="wp_", table_prefix_to="new_")
-    assert caught.value.code == "prefix_taken"
-    assert site.all() == before
-
-
 def test_nothing_changes_when_the_work_is_stopped(site: Site):
     before = site.all()
     calls = 0
@@ -330,7 +306,6 @@ def test_a_networks_domain_follows(site: Site):
     "fields",
     [
         {"prefix": "wp_'; --"},
-        {"table_prefix_from": "wp_", "table_prefix_to": "a`b"},
         {"old_url": "old.example", "new_url": NEW},
     ],
 )
