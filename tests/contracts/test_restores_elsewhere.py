@@ -31,7 +31,7 @@ CREATE TABLE {prefix}options (option_id INT AUTO_INCREMENT PRIMARY KEY,
   option_name VARCHAR(191) UNIQUE, option_value LONGTEXT NOT NULL);
 INSERT INTO {prefix}options (option_name, option_value) VALUES
   ('siteurl', 'http://{host}'), ('home', 'http://{host}'), ('blogname', '{host}'),
-  ('theme_mods', '{serialised}');
+  ('theme_mods', '{serialised}'), ('upload_path', '{path}/wp-content/uploads');
 CREATE TABLE {prefix}posts (ID INT AUTO_INCREMENT PRIMARY KEY, post_content LONGTEXT NOT NULL,
   guid VARCHAR(255) NOT NULL DEFAULT '');
 INSERT INTO {prefix}posts (post_content) VALUES ('<a href="http://{host}/about">about</a>');
@@ -100,8 +100,9 @@ def made(cluster: Cluster, server: MariaDBServer, host: str, prefix: str) -> Pla
     database = server.create_database()
     # The lengths in what PHP serialised are right for these hosts alone.
     serialised = (SERIALISED % host).replace("s:27", f"s:{len(f'http://{host}/logo.png')}")
-    server.execute(TABLES.format(prefix=prefix, host=host, serialised=serialised), database)
     path = cluster.directory / host
+    values = {"prefix": prefix, "host": host, "serialised": serialised, "path": path}
+    server.execute(TABLES.format(**values), database)
     (path / "wp-content").mkdir(parents=True)
     (path / "wp-content" / "index.php").write_text(f"<?php // {host}")
     password = server.password.replace("\\", "\\\\").replace("'", "\\'")
@@ -161,6 +162,8 @@ def test_another_sites_backup_lives_under_this_ones_address_until_it_is_undone(
     assert (other.path / "wp-content" / "index.php").read_text() == "<?php // one.example"
     assert other.option("one_options", "siteurl") == "http://the-other.example"
     assert other.option("one_options", "theme_mods") == before[2]
+    uploads = str(other.path / "wp-content" / "uploads")
+    assert other.option("one_options", "upload_path") == uploads
     posts = other.server.execute("SELECT post_content FROM one_posts", other.database)
     assert posts.strip() == '<a href="http://the-other.example/about">about</a>'
     undone = other.cluster.post(f"/api/v1/jobs/{job['id']}/undo")
