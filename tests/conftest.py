@@ -43,6 +43,14 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
         database.setdefault("TEST", {})["NAME"] = name
 
 
+@pytest.fixture(scope="session", autouse=True)
+def static_files_are_looked_for_when_they_are_asked_for() -> None:
+    """Spare each new test client a walk through all of them, which takes longer than most tests."""
+    from django.conf import settings
+
+    settings.WHITENOISE_AUTOREFRESH = True
+
+
 @pytest.fixture(autouse=True)
 def refusals_of_this_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count from zero: the audit trail sums up what came from one address in a minute."""
