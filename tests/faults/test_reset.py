@@ -102,7 +102,7 @@ def test_one_wins_when_a_reset_meets_the_completion(rig: Rig) -> None:
         status = rig.cluster.get(f"/api/v1/sites/{site}/backup/status").body
         assert status["status"] == "idle"
     # On a busy host the last request of an upload may arrive after the object was looked for; the
-    # node looks again two minutes later.
+    # node looks again soon, and two minutes later for the last time.
     assert_nothing_left(rig, seconds=150)
     print(f"{ROUNDS} resets at the end of a job: {dict(ends)}")
 
