@@ -167,14 +167,18 @@ class InvalidFieldError(DomainError):
 
 
 class NodeWorkError(DomainError):
-    """The node answered with an error of its own; `code` and `status` are the answer's."""
+    """The node answered with an error of its own; `code` and `status` are the answer's.
+
+    `is_permanent` says that the node knows that trying again is of no use: nothing has changed.
+    """
 
     status = 422
 
-    def __init__(self, message: str, code: str, status: int) -> None:
+    def __init__(self, message: str, code: str, status: int, *, is_permanent: bool = False) -> None:
         super().__init__(message)
         # The instance's own, since the node decides them; the class has only defaults.
         self.__dict__.update(code=code, status=status)
+        self.is_permanent = is_permanent
 
 
 class RestoreRefusedError(DomainError):
@@ -187,6 +191,12 @@ class PinRefusedError(DomainError):
     """There is nothing that a pin could keep, or somebody else's pin holds it."""
 
     code = "pin_refused"
+
+
+class TrustRefusedError(DomainError):
+    """There is no bundle to trust, or a proof has shown it to be wrong."""
+
+    code = "trust_refused"
 
 
 class BackupGoingError(DomainError):

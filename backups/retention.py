@@ -8,6 +8,8 @@ from datetime import datetime, timedelta, tzinfo
 
 # A failure without an object takes no room: its row is history, kept as long as charts go back.
 FAILURE_AGE = timedelta(days=90)
+# By how much the clock of a host that made a bundle may be ahead of the database's.
+CLOCKS_APART = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ def decide(
     """Return what is to become of each backup of one site, the newest first.
 
     Days, weeks, months and years are those of `zone`. Whatever the policy says, these stay: what is
-    pinned, in use or locked; the newest copy; the newest proven one; and what the kept suspect ones
-    have to be compared with.
+    pinned, in use or locked; the newest copy; the newest proven one; what the kept suspect ones
+    have to be compared with; and what is dated later than now.
     """
     newest_first = sorted(backups, key=_age, reverse=True)
     reasons: dict[int, list[str]] = {backup.key: [] for backup in newest_first}
@@ -112,8 +114,10 @@ def _age(backup: Copy) -> tuple[datetime, int]:
 def _all_reasons(
     newest_first: Sequence[Copy], policy: Policy, now: datetime, zone: tzinfo
 ) -> Iterator[tuple[int, str]]:
-    copies = [backup for backup in newest_first if backup.counts]
     yield from _by_itself(newest_first, now)
+    # While they are ahead of all that is made since, that would go at once.
+    newest_first = [backup for backup in newest_first if not _is_ahead(backup, now)]
+    copies = [backup for backup in newest_first if backup.counts]
     yield from _newest(copies, newest_first)
     yield from _last(copies, policy)
     for rule in _PERIODS:
@@ -135,8 +139,17 @@ def _by_itself(backups: Iterable[Copy], now: datetime) -> Iterator[tuple[int, st
             )
         if backup.has_object and backup.is_broken:
             yield backup.key, "its object is not as recorded; somebody has to look at it"
+        if backup.has_object and _is_ahead(backup, now):
+            yield (
+                backup.key,
+                "its time is still to come: a clock was ahead, so it counts as no copy",
+            )
         if not backup.has_object and now - backup.created_at <= FAILURE_AGE:
             yield backup.key, f"a failure of the last {FAILURE_AGE.days} days"
+
+
+def _is_ahead(backup: Copy, now: datetime) -> bool:
+    return backup.created_at > now + CLOCKS_APART
 
 
 def _newest(copies: Sequence[Copy], backups: Sequence[Copy]) -> Iterator[tuple[int, str]]:

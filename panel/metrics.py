@@ -121,6 +121,7 @@ class Installation(Collector):
         yield from _jobs()
         yield from _stages()
         yield from _sites()
+        yield from _keeping()
         yield from _nodes()
         yield from _workers()
         yield from _storages()
@@ -182,8 +183,13 @@ def _sites() -> Iterator[Metric]:
     never = _gauge("site_never_backed_up", "1 for each site without a good backup.", *labels)
     proof = _gauge("site_proof_age_seconds", "Since a trial restore of a site passed.", *labels)
     took = _gauge("site_restore_seconds", "What that trial restore took.", *labels)
+    amiss = _gauge(
+        "site_backups_amiss", "Backups whose objects are not as recorded, where any are.", *labels
+    )
     for site in metrics.site_ages():
         values = [str(site.site_id), site.name, site.node]
+        if site.amiss:
+            amiss.add_metric(values, site.amiss)
         if site.seconds is None:
             never.add_metric(values, 1)
         else:
@@ -191,7 +197,22 @@ def _sites() -> Iterator[Metric]:
         for family, value in ((proof, site.proof_seconds), (took, site.restore_seconds)):
             if value is not None:
                 family.add_metric(values, value)
-    yield from (age, never, proof, took)
+    yield from (age, never, proof, took, amiss)
+
+
+def _keeping() -> Iterator[Metric]:
+    unchecked = _gauge("backups_unchecked", "Backups whose objects nobody looked at for two days.")
+    unchecked.add_metric([], metrics.backups_unchecked())
+    labels = ("site_id", "site", "node")
+    stuck = _gauge(
+        "site_retention_failures",
+        "How often in a row old backups of a site could not be removed, where they could not.",
+        *labels,
+    )
+    for row in metrics.failing_prunings():
+        values = [str(row["site_id"]), row["site__name"], row["node__name"]]
+        stuck.add_metric(values, row["failures"])
+    yield from (unchecked, stuck)
 
 
 def _nodes() -> Iterator[Metric]:

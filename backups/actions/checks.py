@@ -5,17 +5,18 @@ Nothing is read but what the storage says of the object: the proof by a restore 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models.functions import Now
+from django.db import InterfaceError, OperationalError
 
 from backups.actions import errands
-from backups.actions.backups import note_problem
 from backups.actions.errands import Order, Outcome
+from backups.actions.findings import note_findings
 from backups.actions.transitions import seconds_from_now
 from backups.errors import NodeWorkError
 from backups.models import Backup, Errand, ErrandKind, Node
@@ -27,6 +28,8 @@ from backups.queries.checks import (
     recorded,
 )
 
+logger = logging.getLogger(__name__)
+
 NODES_AT_ONCE, BACKUPS_AT_ONCE, MOST_SECONDS = 5, 50, 3.0
 
 
@@ -36,18 +39,19 @@ def start_due_checks() -> int:
     for node in nodes_free_to_check()[:NODES_AT_ONCE]:
         if time.monotonic() > until:
             break
-        started += _ask(node)
+        try:
+            started += _ask(node)
+        except (OperationalError, InterfaceError):
+            raise  # the database is away, for the others as well
+        except Exception:
+            logger.exception("nobody looks at what is stored from %s", node)
     return started
 
 
 def finish(errand: Errand, answer: Mapping[str, Any]) -> Outcome:
     """Write down what was found, and when."""
     found: dict[int, str] = {int(key): words for key, words in answer["problems"].items()}
-    whole = [key for key, words in found.items() if not words]
-    Backup.objects.filter(pk__in=whole).update(checked_at=Now(), check_problem="")
-    for key, words in found.items():
-        if words:
-            note_problem(key, words)
+    note_findings(found)
     for key, until in answer["locks"].items():
         # Somebody may have set one in the storage itself, or made it longer.
         Backup.objects.filter(pk=key).update(locked_until=datetime.fromisoformat(until))

@@ -84,6 +84,12 @@ def fail(order_key: str, kind: ErrandKind, node: Node, site: Site | None, error:
     return Errand.objects.get(pk=errand.pk)
 
 
+def forgive(order_key: str) -> None:
+    """Forget the failures of what there is no more to do about, unless an answer is to come."""
+    failed = Errand.objects.filter(key=order_key, task_id__isnull=True, failures__gt=0)
+    failed.update(failures=0, error="", not_before=None)
+
+
 def awaited() -> QuerySet[Errand]:
     """Return the errands whose answer is to come, those that were asked first before others."""
     return Errand.objects.filter(task_id__isnull=False).order_by("asked_at", "pk")

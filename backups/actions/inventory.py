@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.db.models import Q
 
 from backups.actions import questions
-from backups.actions.backups import note_problem
+from backups.actions.findings import note_findings
 from backups.errors import DeletionRefusedError, DomainError, NodeUnavailableError
-from backups.models import Backup, Job, Node, Site, Stage, Storage
+from backups.models import AuditSource, Backup, Job, Node, Site, Stage, Storage
 from backups.queries import node_of_backup, nodes_with_live_workers
 from backups.queries.checks import stored_backups
 from backups.registry import NODE_BOUND_STORES
@@ -61,7 +62,10 @@ def audit_storage(storage: Storage) -> list[Finding]:
     """Return every finding in a storage; backups that are not whole are noted on their rows."""
     findings: list[Finding] = []
     seen_orphans: set[str] = set()
-    for node in _nodes_to_ask(storage):
+    nodes = _nodes_to_ask(storage)
+    if not nodes and storage.type not in NODE_BOUND_STORES:
+        findings.append(Finding(UNSEEN, storage.name, "", "", 0, "There is no node to ask."))
+    for node in nodes:
         # Before the listing: what is stored while it goes on must not look lost.
         rows = list(_rows_of(storage, node))
         try:
@@ -108,7 +112,13 @@ def _nodes_to_ask(storage: Storage) -> list[Node]:
         Q(storage=storage) | Q(pk__in=Backup.objects.filter(storage=storage).values("site"))
     )
     nodes = Node.objects.filter(Q(pk__in=made_here) | Q(pk__in=sites.order_by().values("node")))
-    return list(nodes.order_by("name"))
+    found = {node.pk: node for node in nodes}
+    # Where its job is forgotten, the key names the node that made it: the site may have moved.
+    forgotten = stored_backups().filter(storage=storage, job__isnull=True)
+    forgotten = forgotten.select_related("site__node").defer("facts", "site__db_password")
+    for backup in forgotten.iterator():
+        found.setdefault((node := node_of_backup(backup)).pk, node)
+    return sorted(found.values(), key=attrgetter("name"))
 
 
 def _rows_of(storage: Storage, node: Node) -> Iterator[Backup]:
@@ -153,7 +163,7 @@ def _not_whole(storage: Storage, rows: list[Backup], listing: Listing) -> Iterat
         if found is not None:
             kind = DIFFERS
             words = f"The object has {found['size']} bytes instead of {row.size_bytes}."
-        note_problem(row.pk, words)
+        note_findings({row.pk: words}, source=AuditSource.COMMAND)
         yield Finding(
             kind, storage.name, listing.node.name, row.object_key, row.size_bytes, words, row.pk
         )

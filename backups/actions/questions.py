@@ -66,4 +66,5 @@ def read_answer(*, task_id: str) -> dict[str, Any] | None:
 
 def _refusal(error: dict[str, Any]) -> NodeWorkError:
     message = with_hint(error["message"], error["hint"])
-    return NodeWorkError(message, error["code"], STATUS_OF_CODE.get(error["code"], OTHER_STATUS))
+    status = STATUS_OF_CODE.get(error["code"], OTHER_STATUS)
+    return NodeWorkError(message, error["code"], status, is_permanent=bool(error["permanent"]))

@@ -47,3 +47,18 @@ class NewestState(admin.SimpleListFilter):
             return queryset.filter(active_job__isnull=False)
         stands = Q(newest_state__in=sorted(states))
         return queryset.filter(stands | Q(newest_state=None) if self.value() == "idle" else stands)
+
+
+class Stored(admin.SimpleListFilter):
+    """Whether all that is stored of a site is as it was recorded."""
+
+    title = "stored backups"
+    parameter_name = "amiss"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ANN401
+        """Return the choices."""
+        return [("1", "Some not as recorded")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the sites that stand so."""
+        return queryset.filter(backups_amiss__gt=0) if self.value() else queryset

@@ -26,7 +26,7 @@ from backups.admin.base import (
 from backups.admin.pausing import PausesSchedules
 from backups.admin.row_forms import SiteForm
 from backups.admin.shown import badge, list_link, row_link, size
-from backups.admin.site_filters import NewestState, Safety
+from backups.admin.site_filters import NewestState, Safety, Stored
 from backups.errors import DomainError
 from backups.models import Site
 from backups.protection import Protection
@@ -48,6 +48,7 @@ RECORD = (
     "safety",
     "last_backup",
     "backup_count",
+    "backups_amiss",
     "stored",
     "next_runs",
     "pause_shown",
@@ -87,7 +88,14 @@ class SiteAdmin(PausesSchedules, DomainAdmin):
     form = SiteForm
     list_display = ("name", "node_link", "status", "safety", "last_backup", "backup_count",
                     "stored", "next_run_at", "lists")  # fmt: skip
-    list_filter = (Safety, NewestState, ("node", VisibleNodes), "storage", "schedule_frequency")
+    list_filter = (
+        Safety,
+        NewestState,
+        Stored,
+        ("node", VisibleNodes),
+        "storage",
+        "schedule_frequency",
+    )
     first_steps = (
         "No site yet. Add one with the button above. Its folder must lie below one of the folders "
         "that its node may read.",

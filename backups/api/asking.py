@@ -6,7 +6,8 @@ The link is signed, holds what to do with the answer, and gives the same body in
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,15 @@ from backups.actions import backups, questions, sites
 from backups.api import links
 from backups.api.access import person, require, visible_or_refused
 from backups.api.serializers.sites import SiteSerializer
+from backups.errors import BrokerUnavailableError, NodeUnavailableError, NodeWorkError
 from backups.models import Backup, Node
-from backups.queries import backups_visible_to, may_manage_site, nodes_visible_to, sites_with_usage
+from backups.queries import (
+    backups_visible_to,
+    may_manage_site,
+    node_that_reaches,
+    nodes_visible_to,
+    sites_with_usage,
+)
 from backups.roles import Person
 
 
@@ -51,13 +59,14 @@ class Answer:
 def ask(request: Request, node: Node, question: Question) -> Response:
     """Ask, and return the response: the finished one, or 202 with where it will be."""
     task_id = questions.ask(node=node, query=question.query, arguments=question.arguments)
-    body = questions.wait_for_answer(task_id=task_id)
     payload = {
         "task": task_id,
         "user": person(request).pk,
         "purpose": question.purpose,
         "context": question.context,
     }
+    with _refusals_heard(payload):
+        body = questions.wait_for_answer(task_id=task_id)
     if body is None:
         return pending(request, links.sign(links.ANSWER, payload))
     return _finished(request, payload, body)
@@ -68,7 +77,8 @@ def resume(request: Request, link: str) -> Response:
     payload = links.read(links.ANSWER, link, seconds=links.ANSWER_SECONDS)
     if payload["user"] != person(request).pk:
         raise PermissionDenied
-    body = questions.read_answer(task_id=payload["task"])
+    with _refusals_heard(payload):
+        body = questions.read_answer(task_id=payload["task"])
     return pending(request, link) if body is None else _finished(request, payload, body)
 
 
@@ -82,6 +92,17 @@ def pending(request: Request, link: str) -> Response:
 def _finished(request: Request, payload: dict[str, Any], body: dict[str, Any]) -> Response:
     answer = Answer(request, person(request), payload["task"], payload["context"], body)
     return FINISH[payload["purpose"]](answer)
+
+
+@contextmanager
+def _refusals_heard(payload: dict[str, Any]) -> Iterator[None]:
+    """Do what follows from a node's refusal, before whoever asked is told."""
+    try:
+        yield
+    except NodeWorkError as error:
+        if (hear := REFUSED.get(payload["purpose"])) is not None:
+            hear(payload["context"], error)
+        raise
 
 
 def _scanned(answer: Answer) -> Response:
@@ -119,6 +140,34 @@ def _bundle_listed(answer: Answer) -> Response:
     return Response({**answer.context, **answer.body})
 
 
+def delete_with_object(request: Request, backup: Backup) -> Response:
+    """Claim the backup, ask a node to delete its object, and forget it once that is confirmed.
+
+    However this request ends, retention asks again for a claimed backup, unless nobody was asked
+    or the node says that the object is there to stay.
+    """
+    is_new = backups.begin_deletion(backup=backup)
+    arguments = {"storage_id": backup.storage_id, "key": backup.object_key}
+    context = {"backup_id": backup.pk, "name": backup.filename}
+    question = Question("delete_object", arguments, "delete_backup", context)
+    try:
+        return ask(request, node_that_reaches(backup), question)
+    except NodeUnavailableError:
+        if is_new:
+            backups.give_up_deletion(backup.pk)
+        raise
+    except BrokerUnavailableError as error:
+        # It may have the question all the same, so the claim stays.
+        raise BrokerUnavailableError(
+            f"{error.message} The backup is marked, and removed as soon as its node can be asked."
+        ) from error
+
+
+def _deletion_refused(context: dict[str, Any], error: NodeWorkError) -> None:
+    if error.is_permanent:
+        backups.give_up_deletion(context["backup_id"])
+
+
 def _object_deleted(answer: Answer) -> Response:
     """Forget the backup whose object is gone; whether it was there only changes the words."""
     backup_id, name = answer.context["backup_id"], answer.context["name"]
@@ -147,6 +196,9 @@ def require_may_delete(user: Person, backup: Backup) -> None:
     require(allowed, "Only an admin of the node may delete backups.")
 
 
+REFUSED: dict[str, Callable[[dict[str, Any], NodeWorkError], None]] = {
+    "delete_backup": _deletion_refused,
+}
 FINISH: dict[str, Callable[[Answer], Response]] = {
     "scan": _scanned,
     "add_site": _site_added,

@@ -36,7 +36,8 @@ def find_backup(site: Site, wanted: str) -> Backup:
     if wanted.isdigit():
         found = good.filter(pk=int(wanted)).first()
     else:
-        found = good.filter(site=site, is_suspect=False).first() if wanted == "latest" else None
+        whole = good.filter(is_suspect=False, check_problem="", removing_since__isnull=True)
+        found = whole.filter(site=site).first() if wanted == "latest" else None
     if found is None:
         recent = good.filter(site=site)[:5]
         known = ", ".join(f"{one.pk} ({one.created_at:%Y-%m-%d %H:%M})" for one in recent)

@@ -53,7 +53,7 @@ class Backup(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     pin_note = models.CharField(max_length=200, blank=True)
-    removing_since = models.DateTimeField(null=True, blank=True)
+    removing_since = models.DateTimeField(null=True, blank=True, db_index=True)
     locked_until = models.DateTimeField(
         null=True, blank=True, help_text="Until then the storage lets nobody delete the object."
     )

@@ -18,6 +18,10 @@ from backups.models.storage import Storage
 from backups.registry import database_engine_choices
 from backups.schedule import ScheduleFrequency, validate_zone
 
+RECORDED_SCHEDULE = ("schedule_frequency", "schedule_time", "schedule_days", "schedule_cron",
+                     "schedule_window_minutes")  # fmt: skip
+RECORDED_RULES = ("retention_copies", "retention_daily", "retention_weekly", "retention_monthly",
+                  "retention_yearly")  # fmt: skip
 # What bundles hold of their site beside its UUID and name, so that `catalogue rebuild` can make
 # the row again. No credentials: a bundle may lie where others read it.
 RECORDED_FIELDS = (
@@ -30,6 +34,8 @@ RECORDED_FIELDS = (
     "db_port",
     "excludes",
     "time_zone",
+    *RECORDED_SCHEDULE,
+    *RECORDED_RULES,
 )
 
 
@@ -123,6 +129,8 @@ class Site(RetentionRules, Pausable):
     backup_count = models.PositiveIntegerField(default=0, editable=False)
     last_backup = models.DateTimeField(null=True, blank=True, editable=False)
     storage_used_bytes = models.BigIntegerField(default=0, editable=False)
+    # Those of them whose objects are not as they were recorded; none of these is `last_backup`.
+    backups_amiss = models.PositiveIntegerField(default=0, editable=False)
     # Of its newest proof that passed; see `Proof`.
     proven_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
     proven_seconds = models.FloatField(null=True, blank=True, editable=False)

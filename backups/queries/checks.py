@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
@@ -42,7 +44,7 @@ def backups_to_check(node: Node, limit: int) -> list[Backup]:
     again = ~Q(check_problem="") & Q(checked_at__lt=Now() - EVERY_WITH_PROBLEM)
     waiting = stored_backups().filter(due | again).exclude(storage__in=_paused(node))
     waiting = waiting.order_by(F("checked_at").asc(nulls_first=True), "pk")
-    own = Q(job__node=node) | Q(job__isnull=True, site__node=node)
+    own = Q(job__node=node) | Q(job__isnull=True) & _made_by(node)
     live = nodes_with_live_workers().values("pk")
     stray = ~Q(storage__type__in=NODE_BOUND_STORES) & ~Q(job__node__in=live)
     for whose in (own, stray):
@@ -51,6 +53,20 @@ def backups_to_check(node: Node, limit: int) -> list[Backup]:
             together = waiting.filter(whose, storage=first.storage_id)
             return list(together.prefetch_related("job__stages")[:limit])
     return []
+
+
+def _made_by(node: Node) -> Q:
+    """Return what holds of backups whose job is forgotten and that the node has made.
+
+    Their keys name it, as `node_of_backup` reads them: a site may have been on another node then.
+    Where the key names nobody who is there, it is the site's node.
+    """
+    made_here = Q(object_key__startswith=f"{node.uuid}/")
+    if not Backup.objects.filter(~made_here, job__isnull=True, site__node=node).exists():
+        return made_here
+    others = Node.objects.exclude(pk=node.pk).values_list("uuid", flat=True)
+    of_others = [Q(object_key__startswith=f"{uuid}/") for uuid in others]
+    return made_here | Q(site__node=node) & ~reduce(or_, of_others, Q(pk__in=[]))
 
 
 def check_key(node: Node, storage_id: int) -> str:

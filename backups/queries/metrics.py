@@ -16,15 +16,29 @@ from django.db.models import (
     ExpressionWrapper,
     F,
     Max,
+    Q,
     Sum,
 )
 from django.db.models.functions import Now
 
-from backups.models import Job, Leadership, Node, Site, Stage, Storage, Worker
+from backups.models import (
+    Errand,
+    ErrandKind,
+    Job,
+    Leadership,
+    Node,
+    Site,
+    Stage,
+    Storage,
+    Worker,
+)
+from backups.queries.checks import EVERY, stored_backups
 from backups.queries.standing import nodes_with_live_workers
 from backups.states import ACTIVE, JobState, StageState
 
 STAGE_WINDOW = timedelta(hours=24)
+# Each is looked at once a day: one look may be late.
+UNCHECKED_AFTER = 2 * EVERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,8 @@ class StageFigures:
 class SiteAge:
     """How old a site's newest good backup is, and its last proof, in seconds; None without one.
 
-    `restore_seconds` is what the trial restore took.
+    `restore_seconds` is what the trial restore took; `amiss` how many of its backups are not as
+    they were recorded.
     """
 
     site_id: int
@@ -52,6 +67,7 @@ class SiteAge:
     seconds: float | None
     proof_seconds: float | None = None
     restore_seconds: float | None = None
+    amiss: int = 0
 
 
 def jobs_by_state() -> dict[str, int]:
@@ -111,9 +127,22 @@ def stage_figures() -> list[StageFigures]:
 def site_ages() -> Iterator[SiteAge]:
     """Yield each site with the ages of its newest good backup and of its last proof."""
     rows = Site.objects.order_by().annotate(age=_age("last_backup"), proof=_age("proven_at"))
-    wanted = ("pk", "name", "node__name", "age", "proof", "proven_seconds")
-    for pk, name, node, age, proof, took in rows.values_list(*wanted).iterator():
-        yield SiteAge(pk, name, node, _seconds(age), _seconds(proof), took)
+    wanted = ("pk", "name", "node__name", "age", "proof", "proven_seconds", "backups_amiss")
+    for pk, name, node, age, proof, took, amiss in rows.values_list(*wanted).iterator():
+        yield SiteAge(pk, name, node, _seconds(age), _seconds(proof), took, amiss)
+
+
+def backups_unchecked() -> int:
+    """Return how many stored backups nobody has looked at for so long that a look is missing."""
+    old = Q(checked_at__isnull=True) | Q(checked_at__lt=Now() - UNCHECKED_AFTER)
+    return stored_backups().filter(old).count()
+
+
+def failing_prunings() -> list[dict[str, Any]]:
+    """Return `site_id site__name node__name failures` of sites whose old backups do not go."""
+    failing = Errand.objects.filter(kind=ErrandKind.PRUNE, failures__gt=0, site__isnull=False)
+    wanted = ("site_id", "site__name", "node__name", "failures")
+    return [dict(row) for row in failing.order_by("pk").values(*wanted)]
 
 
 def nodes() -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ from django.db.models.functions import Now
 from backups.models import Backup, BackupStatus, Job, Node, Site
 from backups.queries.keys import can_open
 from backups.queries.standing import nodes_with_live_workers
+from backups.queries.stored import node_of_backup
+from backups.registry import NODE_BOUND_STORES
 from backups.states import ACTIVE, JobKind
 
 # After a proof that did not come to an end: a server that is away is no reason to ask all night.
@@ -37,11 +39,15 @@ def backups_to_prove(*, every: bool) -> list[Backup]:
 
 
 def _first_readable(node: Node, keys: Sequence[int]) -> Backup | None:
-    """Return the first backup that the node can read: one without its key holds no other up."""
+    """Return the first backup that the node can read: no other waits for one that it cannot.
+
+    It may lack the key, or the bundle may lie in the folder of the node that the site was on.
+    """
     for key in keys:
         related = Backup.objects.select_related("storage", "site__node", "job__node")
         backup = related.get(pk=key)
-        if can_open(node, backup):
+        is_elsewhere = backup.storage.type in NODE_BOUND_STORES and node_of_backup(backup) != node
+        if not is_elsewhere and can_open(node, backup):
             return backup
     return None
 
@@ -53,8 +59,13 @@ def _idle_nodes() -> QuerySet[Node]:
 
 
 def _due_sites(node: Node, *, every: bool) -> QuerySet[Any]:
+    # What is not as recorded, or is going, says nothing that is not known already.
     newest = Backup.objects.filter(
-        site=OuterRef("pk"), status=BackupStatus.SUCCESS, is_suspect=False
+        site=OuterRef("pk"),
+        status=BackupStatus.SUCCESS,
+        is_suspect=False,
+        check_problem="",
+        removing_since__isnull=True,
     ).order_by("-created_at", "-id")
     tried = Job.objects.filter(
         site=OuterRef("pk"), kind=JobKind.VERIFY, queued_at__gt=Now() - PAUSE

@@ -23,7 +23,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Now
 
-from backups.models import Backup, BackupStatus, Job, JobEvent, Node, Site, Worker
+from backups.models import Job, JobEvent, Node, Site, Worker
 from backups.states import ADMITTED, JobKind, JobState
 
 # One heartbeat may be late and one lost.
@@ -95,11 +95,6 @@ def newest_job(site: Site) -> Job | None:
     jobs = backup_jobs().filter(site=site).order_by("-queued_at")
     wanted = jobs.select_related("node", "site").defer("site__db_password")
     return wanted.prefetch_related("stages").first()
-
-
-def newest_good_backup(site: Site) -> Backup | None:
-    """Return the site's newest backup that holds a bundle, or None."""
-    return site.backups.filter(status=BackupStatus.SUCCESS).first()
 
 
 def log_of(job: Job) -> QuerySet[JobEvent]:

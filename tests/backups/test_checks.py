@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from rest_framework.test import APIClient
 
 from backups.actions import checks, errands, housekeeping
-from backups.models import Backup, Errand, Node, Site, Storage
+from backups.actions.findings import MOST_NAMED
+from backups.models import AuditEntry, Backup, Errand, Node, Site, Storage
+from backups.queries.checks import backups_to_check
 from tests.backups.conftest import ended_job
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -146,3 +149,71 @@ def test_another_nodes_folder_is_not_looked_at_and_its_bucket_is(
     Backup.objects.filter(pk=backups[0].pk).update(storage=bucket)
     check()
     assert Errand.objects.filter(key=f"check:{site.node_id}:{bucket.pk}", failures=1).exists()
+
+
+def test_what_is_amiss_is_no_newest_good_backup_and_is_told_once(
+    answering: None, site: Site, backups: list[Backup], caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = max(backups, key=lambda one: (one.created_at, one.pk))
+    content = object_of(newest).read_bytes()
+    object_of(newest).unlink()
+    with caplog.at_level(logging.WARNING, "backups"):
+        check()
+    site.refresh_from_db()
+    assert (site.backup_count, site.backups_amiss) == (4, 1)
+    assert site.last_backup == max(one.created_at for one in backups if one != newest)
+    assert f"A backup is not as recorded: {newest.object_key}: The object is not" in caplog.text
+    entry = AuditEntry.objects.get(action="backup.amiss")
+    assert (entry.source, entry.outcome, entry.object_id, entry.site_id) == (
+        "coordinator", "failed", str(newest.pk), site.pk,
+    )  # fmt: skip
+    age_all(2)
+    check()
+    assert AuditEntry.objects.filter(action="backup.amiss").count() == 1
+    object_of(newest).write_bytes(content)
+    age_all(2)
+    check()
+    site.refresh_from_db()
+    assert (site.backups_amiss, site.last_backup) == (0, newest.created_at)
+    assert AuditEntry.objects.get(action="backup.well_again").object_id == str(newest.pk)
+
+
+def test_many_of_a_site_are_told_together(answering: None, backups: list[Backup]) -> None:
+    """A disk that is not mounted is one cause, and not thousands of entries."""
+    for backup in backups:
+        object_of(backup).unlink()
+    check()
+    entry = AuditEntry.objects.get(action="backup.amiss")
+    assert (entry.object_type, entry.object_label) == ("site", "example.com")
+    assert entry.detail.startswith("4 backups are not as recorded: ")
+    assert entry.detail.count("The object is not there.") == MOST_NAMED
+
+
+def test_one_whose_job_is_forgotten_is_looked_at_where_it_was_made(
+    answering: None, site: Site, other_node: Node, backups: list[Backup]
+) -> None:
+    """As after a rebuild of the catalogue: the site was on another node when it made them."""
+    old = backups[0].object_key.replace(str(site.node.uuid), str(other_node.uuid))
+    Backup.objects.filter(pk=backups[0].pk).update(object_key=old)
+    unknown = backups[1].object_key.replace(str(site.node.uuid), str(site.uuid))
+    Backup.objects.filter(pk=backups[1].pk).update(object_key=unknown)
+    found = {one.pk for one in backups_to_check(site.node, 10)}
+    assert found == {one.pk for one in backups[1:]}
+    assert [one.pk for one in backups_to_check(other_node, 10)] == [backups[0].pk]
+    check()
+    assert problem(backups[0]) == "" and problem(backups[1])
+
+
+def test_others_are_looked_at_when_one_node_cannot_be_asked(
+    answering: None, backups: list[Backup], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    asked: list[str] = []
+
+    def broken(node: Node) -> bool:
+        asked.append(node.name)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(checks, "_ask", broken)
+    assert checks.start_due_checks() == 0
+    assert asked == ["web-01"] and "nobody looks at what is stored from web-01" in caplog.text

@@ -138,7 +138,7 @@ def test_what_was_pinned_in_the_meantime_stays(answering: None, history: list[Ba
     plan = prunings.retention_plan(Site.objects.get())
     Backup.objects.filter(pk=history[8].pk).update(pinned_at=Now())
     claimed = prunings._claim([one.backup.pk for one in plan.going])
-    assert claimed == {history[7].pk, history[9].pk}
+    assert claimed == {history[7].pk: True, history[9].pk: True}
 
 
 def test_nothing_begins_with_a_backup_that_is_being_removed(

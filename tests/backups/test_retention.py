@@ -116,6 +116,17 @@ def test_a_broken_one_is_no_copy() -> None:
     assert kept(backups, Policy(keep_last=2)) == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("ahead", [2 * 60, 400 * 24 * 60])
+def test_one_of_a_clock_that_was_ahead_takes_no_other_ones_place(ahead: int) -> None:
+    """What is made since is older than it: by age alone that would go at once, for as long."""
+    begin = NOW + timedelta(minutes=ahead)
+    late = [Copy(key=n + 10, created_at=begin + n * DAY) for n in range(1, 6)]
+    backups = [*late, *daily(4)]
+    assert kept(backups, Policy(keep_last=2)) == {11, 12, 13, 14, 15, 1, 2}
+    assert "its time is still to come" in reasons(backups, Policy(keep_last=2), 11)
+    assert kept(daily(4, until=NOW + timedelta(minutes=59)), Policy(keep_last=2)) == {1, 2}
+
+
 def test_one_that_is_going_is_no_copy_and_goes() -> None:
     backups = [replace(copy, is_going=copy.key == 2, is_pinned=copy.key == 2) for copy in daily(5)]
     assert kept(backups, Policy(keep_last=2)) == {1, 3}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from importlib import import_module
 
 import pytest
@@ -94,6 +95,30 @@ def test_usage_of_old_sites_is_there_when_the_migration_has_run(
     import_module(f"{migrations.__name__}.{scale}").count_what_sites_use(apps, None)
     assert_true(site, backups=2)
     assert_true(other_site, backups=0)
+
+
+def test_one_of_a_clock_that_was_ahead_is_not_the_newest_good_one(
+    site: Site, make_backup: Callable[..., Backup]
+) -> None:
+    """The site would look protected until that time comes."""
+    good = make_backup(site)
+    make_backup(site, number=2, created_at=good.created_at + timedelta(days=400))
+    site.refresh_from_db()
+    assert (site.backup_count, site.last_backup) == (2, good.created_at)
+
+
+def test_what_is_amiss_is_counted_when_the_migration_has_run(
+    site: Site, other_site: Site, make_backup: Callable[..., Backup]
+) -> None:
+    good = make_backup(site)
+    Backup.objects.filter(pk=make_backup(site, number=2).pk).update(check_problem="Gone.")
+    make_backup(other_site, number=3)
+    names = [name for _, name, _ in pkgutil.iter_modules(migrations.__path__)]
+    keepers = next(name for name in names if name.endswith("_keepers"))
+    import_module(f"{migrations.__name__}.{keepers}").count_what_is_amiss(apps, None)
+    site.refresh_from_db()
+    assert (site.backups_amiss, site.last_backup) == (1, good.created_at)
+    assert_true(other_site, backups=1)
 
 
 @pytest.mark.django_db(transaction=True)

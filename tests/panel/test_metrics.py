@@ -17,6 +17,7 @@ from backups.actions.usage import count_usage
 from backups.models import (
     Backup,
     BackupStatus,
+    Errand,
     Job,
     Leadership,
     Node,
@@ -38,6 +39,7 @@ NAMES = {
     *("site_never_backed_up", "node_heartbeat_age_seconds", "node_slots", "node_disk_percent"),
     *("node_open", "worker_heartbeat_age_seconds", "worker_processes", "storage_test_passed"),
     *("storage_test_age_seconds", "site_proof_age_seconds", "site_restore_seconds"),
+    *("site_backups_amiss", "backups_unchecked", "site_retention_failures"),
 }
 
 
@@ -171,6 +173,30 @@ def test_sites_tell_the_age_of_their_newest_good_backup(
     assert found["site_never_backed_up"] == never
 
 
+def test_what_is_amiss_with_stored_backups_is_told(
+    client: APIClient, storage: Storage, make_site: Callable[..., Site]
+) -> None:
+    site, other = make_site("amiss"), make_site("fine")
+    values = {"storage": storage, "status": BackupStatus.SUCCESS, "object_key": "a/b/c"}
+    for hours, problem in ((1, "The object is not there."), (30, ""), (50, ""), (None, "")):
+        at = None if hours is None else Now() - timedelta(hours=hours)
+        Backup.objects.create(
+            site=site, created_at=Now() - timedelta(hours=hours or 60), checked_at=at,
+            check_problem=problem, **values,
+        )  # fmt: skip
+    count_usage(Site.objects.all())
+    Errand.objects.create(key="prune:1", kind="prune", site=site, node=site.node, failures=3)
+    Errand.objects.create(key="prune:2", kind="prune", site=other, node=site.node)
+    Errand.objects.create(key="check:1:1", kind="check", node=site.node, failures=2)
+    found = scrape(client)
+    labels = ("web-01", "amiss", str(site.pk))
+    assert found["site_backups_amiss"] == {labels: 1}
+    assert found["backups_unchecked"] == {(): 2}
+    assert found["site_retention_failures"] == {labels: 3}
+    [age] = found["site_backup_age_seconds"].values()
+    assert age == pytest.approx(30 * 3600, abs=60), "the newest one is none"
+
+
 def test_nodes_tell_their_heartbeat_slots_and_disk(client: APIClient, node: Node) -> None:
     Node.objects.create(name="new", is_draining=True)
     found = scrape(client)
@@ -217,7 +243,7 @@ def test_queries_stay_as_few_when_there_are_many_rows(
         add_stage(make_job(site, "running" if number % 2 else "completed"), 0, 1, 1)
         Node.objects.create(name=f"n-{number}")
         Storage.objects.create(name=f"s-{number}", type="local")
-    assert queries() == few <= 9
+    assert queries() == few <= 11
 
 
 # Who may.

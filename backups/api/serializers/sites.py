@@ -38,6 +38,9 @@ class SiteSerializer(StrictModelSerializer[Site]):
         source="proven_seconds", read_only=True, allow_null=True, help_text="As measured then."
     )
     backup_count = serializers.IntegerField(read_only=True)
+    backups_amiss = serializers.IntegerField(
+        read_only=True, help_text="Those of them whose objects are not as they were recorded."
+    )
     storage_used_bytes = serializers.IntegerField(read_only=True)
     storage_used_gb = serializers.SerializerMethodField()
     db_password = serializers.CharField(
@@ -73,6 +76,7 @@ class SiteSerializer(StrictModelSerializer[Site]):
             "proven_at",
             "restores_in_seconds",
             "backup_count",
+            "backups_amiss",
             "storage_used_bytes",
             "storage_used_gb",
             "storage_quota_gb",

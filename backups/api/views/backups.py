@@ -14,13 +14,13 @@ from rest_framework.response import Response
 from backups.actions import backups
 from backups.api import downloads
 from backups.api.access import person, visible_or_refused
-from backups.api.asking import Question, ask, deletion_body, require_may_delete
+from backups.api.asking import delete_with_object, deletion_body, require_may_delete
 from backups.api.pages import BackupsPage
 from backups.api.serializers.common import ErrorBody, PendingBody
 from backups.api.serializers.stored import BackupSerializer, DeletedBody, DownloadBody
 from backups.api.views.control import visible_site
 from backups.models import Backup
-from backups.queries import backups_visible_to, node_that_reaches
+from backups.queries import backups_visible_to
 from backups.roles import Person
 
 
@@ -74,18 +74,15 @@ class BackupDetail(GenericAPIView[Backup]):
         """Delete a backup.
 
         With `delete_remote=true` its object goes first, and the backup only once that is
-        confirmed. Without it Holdfast forgets the backup, and the object stays in the storage.
+        confirmed; until then it has `removing_since`, and what is left open is asked again by
+        itself. Without it Holdfast forgets the backup, and the object stays in the storage.
         """
         query = DeletionQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         backup = self.get_object()
         require_may_delete(person(request), backup)
-        backups.require_deletable(backup=backup)
         if query.validated_data["delete_remote"] and backup.object_key:
-            arguments = {"storage_id": backup.storage_id, "key": backup.object_key}
-            context = {"backup_id": backup.pk, "name": backup.filename}
-            question = Question("delete_object", arguments, "delete_backup", context)
-            return ask(request, node_that_reaches(backup), question)
+            return delete_with_object(request, backup)
         backups.forget_backup(backup=backup)
         stays = f"; its object stays in {backup.storage}" if backup.object_key else ""
         message = f"Backup {backup} forgotten{stays}"

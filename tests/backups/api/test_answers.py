@@ -52,8 +52,8 @@ def answered(task_id: str, answer: dict[str, Any]) -> None:
     current_app.backend.store_result(task_id, {"ok": True, "answer": answer}, "SUCCESS")
 
 
-def refused(task_id: str, code: str) -> None:
-    error = {"code": code, "message": "It failed", "hint": "Look there.", "permanent": True}
+def refused(task_id: str, code: str, *, permanent: bool = True) -> None:
+    error = {"code": code, "message": "It failed", "hint": "Look there.", "permanent": permanent}
     current_app.backend.store_result(task_id, {"ok": False, "error": error}, "SUCCESS")
 
 

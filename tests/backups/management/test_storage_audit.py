@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 
 from backups.actions import inventory
-from backups.models import AuditEntry, Backup, Job, Site, Stage, Storage
+from backups.models import AuditEntry, Backup, Job, Node, Site, Stage, Storage
 from tests.backups.conftest import ended_job
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -127,6 +127,23 @@ def test_a_node_that_cannot_be_asked_is_a_finding(
     [finding] = found()
     assert (finding["kind"], finding["node"]) == ("unseen", "web-01")
     assert Backup.objects.get().check_problem == ""
+
+
+def test_a_bucket_that_no_node_can_look_at_is_a_finding(storage: Storage) -> None:
+    """Nobody looked, so nobody may say that they agree."""
+    Storage.objects.create(name="bucket", type="s3", config={"bucket": "b"})
+    [finding] = found("bucket")
+    assert (finding["kind"], finding["detail"]) == ("unseen", "There is no node to ask.")
+
+
+def test_the_node_that_made_what_is_forgotten_is_asked_as_well(
+    site: Site, other_node: Node, backups: list[Backup]
+) -> None:
+    """After a rebuild no job says that the site was on another node once."""
+    old = backups[0].object_key.replace(str(site.node.uuid), str(other_node.uuid))
+    Backup.objects.filter(pk=backups[0].pk).update(object_key=old)
+    [finding] = found("folder")
+    assert (finding["kind"], finding["node"]) == ("unseen", "web-02")
 
 
 def test_long_listings_come_in_pages(

@@ -194,3 +194,13 @@ def test_nothing_inline_and_nothing_from_elsewhere(browser_of: BrowserOf, site: 
         assert not re.search(r"<script(?![^>]*(src=|application/json))", page)
         assert not re.search(r'(?:src|href)="(?:https?:)?//(?!www\.w3\.org)', page)
         assert not re.search(r"\son\w+=", page)
+
+
+def test_what_is_not_as_recorded_is_said_where_proofs_are(
+    browser_of: BrowserOf, site: Site
+) -> None:
+    browser = browser_of(Role.SUPER_ADMIN, is_staff=True)
+    addresses = [DASHBOARD, "/sites/", f"/sites/{site.pk}/"]
+    assert not any("not as recorded" in text_of(browser.get(address)) for address in addresses)
+    Site.objects.update(backups_amiss=3)
+    assert all("3 not as recorded" in text_of(browser.get(address)) for address in addresses)

@@ -99,7 +99,7 @@ export class History {
     const found = [];
     if (backup.pinned_at) found.push(badge("idle", "pinned", backup.pin_note || `Pinned by ${backup.pinned_by ?? "Holdfast"}`));
     if (backup.check_problem) found.push(badge("failed", "not as recorded", backup.check_problem));
-    if (backup.removing_since) found.push(badge("warning", "being removed", "No rule keeps it any more."));
+    if (backup.removing_since) found.push(badge("warning", "being removed", "It goes as soon as its storage has confirmed that the bundle is gone."));
     return found;
   }
 
@@ -112,15 +112,33 @@ export class History {
     focusHeading(this.section);
   }
 
-  /** Say how many go next, and which is the first of them. */
+  async #trust(backup) {
+    const answer = await ask({
+      title: `Is the backup of ${new Date(backup.created_at).toLocaleString()} right?`,
+      text: "It holds much less than the one before it. Once it counts as good, older ones may go for it.",
+      yes: "It is right",
+    });
+    if (!answer) return;
+    await call("POST", `${addressOf(this.settings, backup.id)}/trust`, {});
+    notice("done", "It counts as a good backup; later ones are held against it.", { kind: "good" });
+    await this.load();
+    focusHeading(this.section);
+  }
+
+  /** Say how many go next, which is the first of them, and on demand why each of them does. */
   async #sayWhatGoes() {
-    const { remove, is_applied: isApplied } = await call("GET", this.settings.retention);
-    const line = this.section.querySelector("[data-history-goes]");
-    line.hidden = remove.length === 0;
-    if (line.hidden) return;
+    const { remove, is_applied: isApplied, last_run: last } = await call("GET", this.settings.retention);
+    const part = this.section.querySelector("[data-history-goes]");
+    part.hidden = remove.length === 0;
+    if (part.hidden) return;
     const first = `the one of ${new Date(remove[0].created_at).toLocaleString()} (${remove[0].reasons[0]})`;
     const words = remove.length === 1 ? `1 backup goes next: ${first}` : `${remove.length} backups go next, first of all ${first}`;
-    say(line, isApplied ? `${words}.` : `Retention is off; else ${words}.`);
+    const held = last?.error ? ` Not yet: ${last.error}` : "";
+    say(part.querySelector("[data-goes-words]"), isApplied ? `${words}.${held}` : `Retention is off; else ${words}.`);
+    const goes = (one) =>
+      element("li", {}, timeElement(one.created_at), `, ${bytes(one.size_bytes)}: ${one.reasons.join("; ")}`);
+    part.querySelector("[data-goes-list]").replaceChildren(...remove.map(goes));
+    refreshTimes(part);
   }
 
   #buttons(backup, isGood) {
@@ -136,6 +154,7 @@ export class History {
       buttons.push(button("Download", () => download(this.settings, backup.id)), " ");
     }
     if (isGood && !backup.removing_since) buttons.push(button(backup.pinned_at ? "Unpin" : "Pin", () => this.#pin(backup)), " ");
+    if (backup.is_suspect && this.settings.mayManage) buttons.push(button("Trust", () => this.#trust(backup)), " ");
     if (backup.job_id) buttons.push(button("Log", async () => this.showLog(backup.job_id)), " ");
     if (this.settings.mayManage) buttons.push(button("Delete", () => this.#remove(backup, isGood)));
     return buttons;
@@ -157,7 +176,7 @@ export class History {
     while (done.code === "pending") {
       if (performance.now() - began > PATIENCE_MS) {
         notice("done", null);
-        throw new Refused(0, "pending", "The node does not answer. Delete it again once the node is back.");
+        throw new Refused(0, "pending", "The node does not answer. The bundle goes once the node is back.");
       }
       notice("done", "The node is removing the bundle …", { kind: "good" });
       await new Promise((resolve) => setTimeout(resolve, PENDING_MS));
