@@ -15,14 +15,15 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from backups import registry
-from backups.actions import pins
+from backups.actions import pins, trust
 from backups.admin.asking import confirmation, do_each, is_confirmed
 from backups.admin.base import VisibleNodes
 from backups.admin.long_lists import OfSitesAdmin
 from backups.admin.restoring import RestoresBackups
 from backups.admin.shown import NOTHING, badge, row_link, size
+from backups.errors import TrustRefusedError
 from backups.models import Backup
-from backups.queries import backups_visible_to
+from backups.queries import backups_visible_to, may_manage_site
 
 
 class PinForm(forms.Form):
@@ -51,7 +52,7 @@ class BackupAdmin(RestoresBackups, OfSitesAdmin):
                                           "removing_since")}),
         ("Inside", {"classes": ("collapse",), "fields": ("backup_type", "facts_shown")}),
     )  # fmt: skip
-    actions = ("restore", "prove", "pin", "unpin")
+    actions = ("restore", "prove", "pin", "unpin", "trust")
     first_steps = ("No backup has been made yet. Select sites in their list and back them up.",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backup]:
@@ -153,6 +154,31 @@ class BackupAdmin(RestoresBackups, OfSitesAdmin):
         def act(backup: Backup) -> str:
             pins.unpin_backup(backup=backup, by=user)
             return f"{backup} is no longer pinned"
+
+        do_each(self, request, queryset, act)
+        return None
+
+    @admin.action(description="Trust selected suspect backups", permissions=["view"])
+    def trust(self, request: HttpRequest, queryset: QuerySet[Backup]) -> TemplateResponse | None:
+        """Ask, then count each as a good one; later ones are held against it."""
+        if not is_confirmed(request):
+            return confirmation(
+                self,
+                request,
+                queryset,
+                title="Trust suspect backups",
+                explanation="Each of these holds much less than the one before it. Once it counts "
+                "as good, older ones may go for it.",
+                button="They are right",
+                labels=map(str, queryset),
+            )
+        user: Any = request.user
+
+        def act(backup: Backup) -> str:
+            if not may_manage_site(user, backup.site):
+                raise TrustRefusedError("Only an admin of its node may trust a suspect backup.")
+            trust.trust_backup(backup=backup)
+            return f"{backup} counts as a good one"
 
         do_each(self, request, queryset, act)
         return None

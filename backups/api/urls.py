@@ -74,6 +74,7 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("backups/<int:backup_id>/verify", restores.BackupVerify.as_view(), "backup-verify"),
     ("backups/<int:backup_id>/proofs", restores.BackupProofs.as_view(), "backup-proofs"),
     ("backups/<int:backup_id>/pin", retention.BackupPin.as_view(), "backup-pin"),
+    ("backups/<int:backup_id>/trust", retention.BackupTrust.as_view(), "backup-trust"),
     ("downloads/<str:link>", links.download, "download"),
     ("jobs", jobs.JobList.as_view(), "jobs"),
     ("jobs/<uuid:job_id>", jobs.JobDetail.as_view(), "job"),

@@ -23,6 +23,7 @@ ACTIONS: dict[tuple[str, str], str] = {
     ("backup", "DELETE"): "backup.delete",
     ("backup-pin", "POST"): "backup.pin",
     ("backup-pin", "DELETE"): "backup.unpin",
+    ("backup-trust", "POST"): "backup.trust",
     ("job", "DELETE"): "job.stop",
     ("job-retry", "POST"): "job.retry",
     ("job-undo", "POST"): "job.undo",

@@ -44,6 +44,7 @@ POST   /api/v1/backups/{backup_id}/verify               202   202   403   202   
 GET    /api/v1/backups/{backup_id}/download             200   200   403   200   403
 POST   /api/v1/backups/{backup_id}/pin                  200   200   403   200   403
 DELETE /api/v1/backups/{backup_id}/pin                  200   200   403   200   403
+POST   /api/v1/backups/{backup_id}/trust                200   200   403   403   403
 GET    /api/v1/daemon/answers/{link}                    404   404   404   404   404
 POST   /api/v1/daemon/backup/reset/{site_id}            200   200   403   403   403
 GET    /api/v1/daemon/backup/status/{site_id}           200   200   403   200   403

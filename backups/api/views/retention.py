@@ -9,9 +9,9 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from backups.actions import pins, policies
-from backups.api.access import person, visible_or_refused
-from backups.api.serializers.common import ErrorBody
+from backups.actions import pins, policies, trust
+from backups.api.access import person, require, visible_or_refused
+from backups.api.serializers.common import EmptyBody, ErrorBody, require_empty
 from backups.api.serializers.retention import (
     PinSerializer,
     RetentionBody,
@@ -22,6 +22,7 @@ from backups.api.serializers.stored import BackupSerializer
 from backups.api.views.backups import with_names
 from backups.api.views.control import visible_site
 from backups.models import Backup, ErrandKind, Site
+from backups.queries import may_manage_site
 from backups.queries.retention import effective_policy, retention_plan
 from backups.retention import Policy
 
@@ -73,7 +74,7 @@ class BackupPin(GenericAPIView[Backup]):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         pins.pin_backup(backup=backup, by=user, **serializer.validated_data)
-        return self._shown(request, backup_id)
+        return _shown(request, backup_id)
 
     @extend_schema(request=None, responses={200: BackupSerializer, 409: ErrorBody})
     def delete(self, request: Request, backup_id: int) -> Response:
@@ -81,8 +82,26 @@ class BackupPin(GenericAPIView[Backup]):
         user = person(request)
         backup = visible_or_refused(with_names(user), backup_id)
         pins.unpin_backup(backup=backup, by=user)
-        return self._shown(request, backup_id)
+        return _shown(request, backup_id)
 
-    def _shown(self, request: Request, backup_id: int) -> Response:
-        backup = visible_or_refused(with_names(person(request)), backup_id)
-        return Response(BackupSerializer(backup, context={"request": request}).data)
+
+class BackupTrust(GenericAPIView[Backup]):
+    """A suspect backup counts as no copy until somebody has looked at it."""
+
+    serializer_class = EmptyBody
+
+    @extend_schema(request=EmptyBody, responses={200: BackupSerializer, 409: ErrorBody})
+    def post(self, request: Request, backup_id: int) -> Response:
+        """Count a suspect backup as a good one; for admins of the node, since older ones may go."""
+        user = person(request)
+        backup = visible_or_refused(with_names(user), backup_id)
+        allowed = may_manage_site(user, backup.site)
+        require(allowed, "Only an admin of the node may say that a suspect backup is right.")
+        require_empty(request)
+        trust.trust_backup(backup=backup)
+        return _shown(request, backup_id)
+
+
+def _shown(request: Request, backup_id: int) -> Response:
+    backup = visible_or_refused(with_names(person(request)), backup_id)
+    return Response(BackupSerializer(backup, context={"request": request}).data)
