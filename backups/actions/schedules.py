@@ -56,7 +56,7 @@ def set_schedule(*, site: Site, frequency: str, **changes: Any) -> None:  # noqa
         sites = Site.objects.select_for_update().defer("db_password").annotate(now=Now())
         row: Any = sites.get(pk=site.pk)
         given = {name: changes.get(name, getattr(row, name)) for name in SCHEDULE_FIELDS}
-        wanted = checked_schedule({**given, "schedule_frequency": frequency})
+        wanted: dict[str, Any] = checked_schedule({**given, "schedule_frequency": frequency})
         is_new = any(getattr(row, name) != value for name, value in wanted.items())
         for name, value in wanted.items():
             setattr(row, name, value)
@@ -66,7 +66,9 @@ def set_schedule(*, site: Site, frequency: str, **changes: Any) -> None:  # noqa
         if is_new or row.next_run_at is None:
             wanted |= next_run_columns(plan.next_run(after=row.now))
             wanted |= {"schedule_retry_at": None, "schedule_note": ""}
-        wanted["retention_copies"] = changes.get("retention_copies", row.retention_copies)
+        copies = changes.get("retention_copies", row.retention_copies)
+        if copies != row.retention_copies:
+            wanted |= {"retention_copies": copies, "retention_due_at": Now()}
         Site.objects.filter(pk=site.pk).update(**wanted)
 
 
@@ -112,6 +114,7 @@ def start_due_backups() -> int:
             raise  # the database is away, for the others as well
         except Exception:
             logger.exception("the scheduled backup of %s could not be started", site.name)
+            _put_off(site)
     return started
 
 
@@ -137,9 +140,19 @@ def _claim(site: Any, following: Run | None) -> bool:  # noqa: ANN401
     Whoever was quicker has moved it beyond the database's now, or put it off.
     """
     seen = {name: getattr(site, name) for name in SCHEDULE_FIELDS}
-    due = Site.objects.filter(queries.IS_DUE, pk=site.pk, **seen)
+    # Not a later one either, which whoever was quicker has left due.
+    same = {"pk": site.pk, "next_run_at__lte": site.next_run_at, **seen}
+    due = Site.objects.filter(queries.IS_DUE, **same)
     columns = next_run_columns(following)
     return due.update(schedule_retry_at=None, schedule_note="", **columns) == 1
+
+
+def _put_off(site: Any) -> None:  # noqa: ANN401
+    """Try a run again in a while that nobody knows what is wrong with: others wait behind it."""
+    note = f"The run of {queries.shown_moment(site.next_run_at)} waits: internal error, which the "
+    note += "coordinator's log has."
+    due = Site.objects.filter(queries.IS_DUE, pk=site.pk)
+    due.update(schedule_retry_at=site.now + RETRY_AFTER, schedule_note=note)
 
 
 def _note_refusal(site: Any, following: Run | None, refusal: DomainError) -> None:  # noqa: ANN401

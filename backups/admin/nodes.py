@@ -10,7 +10,8 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
-from django.utils.html import format_html
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from backups.actions import nodes
@@ -28,11 +29,18 @@ from backups.admin.pausing import PausesSchedules
 from backups.admin.row_forms import NodeForm
 from backups.admin.shown import NOTHING, badge, list_link, row_link, size
 from backups.models import MAX_SLOTS, EnrolmentToken, Node, Worker
-from backups.queries import nodes_visible_to, nodes_with_standing
+from backups.queries import (
+    nodes_visible_to,
+    nodes_with_standing,
+    shown_moment,
+    upcoming_runs,
+    why_closed,
+)
 from backups.roles import Role
 
 RETENTION = ("retention_copies", "retention_daily", "retention_weekly", "retention_monthly",
              "retention_yearly")  # fmt: skip
+RUNS_SHOWN = 10
 # They open other folders of the host, or the node to other people.
 FOR_SUPER_ADMINS = ("name", "allowed_roots", "admins")
 
@@ -78,7 +86,7 @@ class NodeAdmin(PausesSchedules, DomainAdmin):
     search_fields = ("name", "label", "hostname")
     readonly_fields = ("uuid", "hostname", "held_by", "last_seen_at", "cpu_percent",
                        "memory_percent", "disk_percent", "disk_free", "load_average",
-                       "pause_shown", "lists", "created_at")  # fmt: skip
+                       "pause_shown", "next_backups", "lists", "created_at")  # fmt: skip
     fieldsets = (
         (None, {"fields": ("name", "label", "is_enabled", "allowed_roots", "storage_quota_gb")}),
         (
@@ -129,6 +137,20 @@ class NodeAdmin(PausesSchedules, DomainAdmin):
         sites = list_link("site", f"node__id__exact={node.pk}", "sites")
         jobs = list_link("job", f"node__id__exact={node.pk}", "jobs")
         return format_html("{} · {}", sites, jobs)
+
+    @admin.display(description="next backups")
+    def next_backups(self, node: Node) -> SafeString | str:
+        """Return what starts by itself on the node, the next one first, and what holds it up."""
+        if node._state.adding:
+            return NOTHING
+        rows = [
+            (shown_moment(site.next_run_at), row_link("site", site.pk, site.name))
+            for site in upcoming_runs(node.sites.all())[:RUNS_SHOWN]
+            if site.next_run_at
+        ]
+        held = why_closed(node, timezone.now())
+        runs = format_html_join(SafeString("<br>"), "{} {}", rows) if rows else NOTHING
+        return format_html("{}<br>{}", held, runs) if held else runs
 
     @admin.action(description="Scale selected nodes", permissions=["change"])
     def scale(self, request: HttpRequest, queryset: QuerySet[Node]) -> TemplateResponse | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from backups.actions import pausing, schedules
 from backups.models import AuditEntry, Node, Site
 from panel.accounts.models import User
 from tests.backups.test_admin import page, site_form
@@ -120,3 +121,25 @@ def test_pause_that_cannot_be_is_asked_for_again(staff: Client, site: Site) -> N
     said = run(staff, Site, "pause_schedules", site, confirmed="yes", until="2020-01-01T00:00")
     assert "Give a moment in the future" in said
     assert not Site.objects.get().is_paused
+
+
+def test_page_of_a_node_shows_what_starts_next_and_what_holds_it_up(
+    staff: Client, site: Site, node: Node
+) -> None:
+    assert "next backups" in staff.get(page(Node, "change", node.pk)).content.decode().lower()
+    schedules.set_schedule(site=site, frequency="daily", schedule_window_minutes=0)
+    text = staff.get(page(Node, "change", node.pk)).content.decode()
+    next_run_at = Site.objects.get().next_run_at
+    assert f"{next_run_at:%Y-%m-%d %H:%M} UTC <a href=" in text
+    pausing.pause(row=node, by="ada", reason="<i>Moving</i>")
+    text = staff.get(page(Node, "change", node.pk)).content.decode()
+    assert "are paused until resumed by ada: &lt;i&gt;Moving&lt;/i&gt;." in text
+    assert staff.get(page(Node, "add")).status_code == 200
+
+
+def test_sites_with_something_amiss_are_found_in_their_list(
+    staff: Client, site: Site, other_site: Site
+) -> None:
+    Site.objects.filter(pk=site.pk).update(backups_amiss=2)
+    text = staff.get(page(Site, "changelist") + "?amiss=1").content.decode()
+    assert site.name in text and other_site.name not in text

@@ -28,6 +28,7 @@ from backups import dispatch
 from backups.actions import (
     admission,
     audit,
+    clock,
     housekeeping,
     leadership,
     nodes,
@@ -107,6 +108,7 @@ def tidy() -> None:
     _attempt(nodes.forget_silent_workers)
     _attempt(dispatch.forget_old_answers)
     _attempt(audit.remove_old_entries)
+    _attempt(clock.mend_what_is_due_too_late)
     for path in settings.HOLDFAST_TIDY_STEPS:
         _attempt(import_string(path))
 

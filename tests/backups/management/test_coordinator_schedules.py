@@ -122,6 +122,9 @@ def test_others_start_when_one_cannot(
     assert "the scheduled backup of example.com could not be started" in caplog.text
     # Neither the claim nor the job: its turn is still to come.
     assert next_run_of(site) == moment
+    row = Site.objects.get(pk=site.pk)
+    assert row.schedule_retry_at is not None and "waits: internal error" in row.schedule_note
+    assert not sites_due().exists(), "it keeps no others from their turn meanwhile"
 
 
 def test_schedule_ends_with_a_line_in_the_log_when_it_cannot_be_read(
@@ -165,6 +168,15 @@ def test_run_starts_no_second_time_when_another_coordinator_was_late(site: Site)
     Job.objects.update(state="completed", active_site=None)
     assert not schedules._start_if_due(seen)
     assert Job.objects.count() == 1
+
+
+def test_run_is_not_claimed_by_one_that_stood_still_until_the_next_was_due(site: Site) -> None:
+    """Another one has started what this one saw; the following run is not this one's to start."""
+    moment = due(site, timedelta(minutes=5))
+    [seen] = sites_due()
+    Site.objects.filter(pk=site.pk).update(next_run_at=moment + timedelta(minutes=4))
+    assert not schedules._start_if_due(seen)
+    assert not Job.objects.exists()
 
 
 def test_each_run_starts_once_when_several_coordinators_see_it(
