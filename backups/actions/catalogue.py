@@ -1,7 +1,9 @@
 """The catalogue made again from storages: what is missing is added, nothing else is touched.
 
 A restored database may lack the newest backups, an empty one lacks all of them. What only the
-database knew (people, passwords, schedules, pins, receipts of proofs) does not come back.
+database knew (people, passwords, quotas, pins, receipts of proofs) does not come back. A schedule
+comes back paused, and of the rules those that keep more: nothing starts and nothing goes before
+somebody has looked.
 """
 
 from __future__ import annotations
@@ -15,12 +17,25 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from backups.actions.found_bundles import FoundBundle, column_of
+from backups.actions.schedules import set_schedule
 from backups.actions.storable import storable
 from backups.actions.usage import usage_kept
-from backups.models import RECORDED_FIELDS, Backup, BackupStatus, Node, Site, Stage, Storage
-from backups.models.rules import MOST_COPIES
+from backups.errors import InvalidFieldError
+from backups.models import (
+    RECORDED_FIELDS,
+    RECORDED_SCHEDULE,
+    Backup,
+    BackupStatus,
+    Node,
+    Site,
+    Stage,
+    Storage,
+)
+from backups.models.rules import LARGEST_COUNT, MOST_COPIES
+from backups.schedule import ScheduleFrequency
 from backups.states import JobState, StageState
 
 # Stands for the keys of a bundle that was encrypted to nobody knows whom.
@@ -132,16 +147,45 @@ def _site_of(stored: Sequence[_Stored], nodes: Mapping[uuid.UUID, Node], rebuilt
         uuid=newest.key.site,
         node=nodes[newest.key.node],
         name=accounts[0]["site_name"] if accounts else newest.key.site_name,
-        # By the defaults most of its backups might be removed before anybody has said otherwise.
-        retention_copies=MOST_COPIES,
     )
     for name in RECORDED_FIELDS:
         if name in settings and not _take(site, name, settings[name]):
             rebuilt.notes.append(f"{site.name}: its {name} cannot be as its bundle says.")
+    kept_before = site.retention_copies
+    site.retention_copies = _copies_for(len(stored))
     _settle_path(site, rebuilt)
-    site.save()
+    _settle_schedule(site, kept_before, rebuilt)
     rebuilt.sites.append(site)
     return site
+
+
+def _copies_for(count: int) -> int:
+    """Return how many copies are kept of so many bundles: all, and those that come.
+
+    By the defaults, or by what a bundle says, most of them might be removed before anybody has
+    looked. The other rules only keep more.
+    """
+    return min(max(MOST_COPIES, 2 * count), LARGEST_COUNT)
+
+
+def _settle_schedule(site: Site, kept_before: int | None, rebuilt: Rebuilt) -> None:
+    """Save the site with the schedule of its bundle, which rests until somebody resumes it."""
+    planned = {name: getattr(site, name) for name in RECORDED_SCHEDULE}
+    was = f" It kept the last {kept_before}, and keeps all for now." if kept_before else ""
+    if site.schedule_frequency != ScheduleFrequency.MANUAL:
+        site.is_paused, site.paused_at, site.paused_by = True, timezone.now(), "catalogue rebuild"
+        site.pause_reason = f"Made again from its bundles; resume it once it is right.{was}"
+    for name in RECORDED_SCHEDULE:
+        setattr(site, name, column_of(Site, name).get_default())
+    site.save()
+    if was:
+        rebuilt.notes.append(f"{site.name}:{was}")
+    try:
+        frequency = planned.pop("schedule_frequency")
+        set_schedule(site=site, frequency=frequency, **planned)
+    except InvalidFieldError as error:
+        rebuilt.notes.append(f"{site.name}: its schedule cannot be as its bundle says: {error}")
+    site.refresh_from_db(fields=RECORDED_SCHEDULE)
 
 
 def _take(site: Site, name: str, value: Any) -> bool:  # noqa: ANN401

@@ -9,12 +9,14 @@ from backups.models.job import Job, Stage
 from backups.models.leadership import Leadership
 from backups.models.node import MAX_SLOTS, EnrolmentToken, InputOutputClass, Node, Worker
 from backups.models.proof import Proof, ProofOutcome
-from backups.models.site import RECORDED_FIELDS, Site
+from backups.models.site import RECORDED_FIELDS, RECORDED_RULES, RECORDED_SCHEDULE, Site
 from backups.models.storage import Storage
 
 __all__ = [
     "MAX_SLOTS",
     "RECORDED_FIELDS",
+    "RECORDED_RULES",
+    "RECORDED_SCHEDULE",
     "AuditEntry",
     "AuditOutcome",
     "AuditSource",

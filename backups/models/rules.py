@@ -8,6 +8,8 @@ from django.db import models
 from backups.retention import Policy
 
 MOST_COPIES = 10_000
+# Of the column, in every database.
+LARGEST_COUNT = 32_767
 
 
 def _count(rule: str, least: int = 0) -> models.PositiveSmallIntegerField[int | None, int | None]:

@@ -95,6 +95,10 @@ class Command(BaseCommand):
         )
         if rebuilt.sites and not Storage.objects.filter(is_default=True).exists():
             self.stdout.write("Next: make a storage the default; sites are backed up to that one")
+        if any(site.is_paused for site in rebuilt.sites):
+            self.stdout.write(
+                "Next: manage.py schedule resume SITE, for each whose schedule is right"
+            )
         for node in rebuilt.nodes:
             self.stdout.write(f"Next: manage.py node enable {node.name} --root FOLDER-OF-ITS-SITES")
 

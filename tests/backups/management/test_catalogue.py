@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
 
+from backups.actions import pausing, schedules
 from backups.actions.found_bundles import parse_key, survey
 from backups.models import AuditEntry, Backup, BackupStatus, Job, Node, Site, Storage
 from backups.models.rules import MOST_COPIES
-from backups.queries import node_of_backup
+from backups.queries import node_of_backup, sites_due, why_waiting
 from backups.queries.retention import retention_plan
 from backups.registry import PIPELINES, open_bundle, open_store
 from backups.states import JobKind
@@ -175,6 +177,54 @@ def test_retention_removes_nothing_of_a_rebuilt_site(site: Site, tmp_path: Path)
     plan = retention_plan(Site.objects.select_related("node").get())
     assert plan.policy.keep_last == MOST_COPIES
     assert (len(plan.kept), plan.going) == (9, [])
+
+
+def test_schedule_and_rules_come_back_but_nothing_starts_and_nothing_goes(
+    site: Site, tmp_path: Path
+) -> None:
+    schedules.set_schedule(
+        site=site, frequency="cron", schedule_cron="30 2 * * 1-5", schedule_window_minutes=0
+    )
+    Site.objects.update(retention_copies=2, retention_weekly=4)
+    for _ in range(4):
+        back_up(site)
+    lose_the_database()
+    add_storage(tmp_path)
+    said = rebuild()
+    kept = "It kept the last 2, and keeps all for now."
+    assert said["notes"] == [f"{site.name}: {kept}"]
+    again = Site.objects.select_related("node").get()
+    assert (again.schedule_frequency, again.schedule_cron, again.time_zone) == (
+        "cron", "30 2 * * 1-5", "Europe/Berlin",
+    )  # fmt: skip
+    assert (again.schedule_window_minutes, again.schedule_longest_gap) == (0, timedelta(days=3))
+    assert (again.retention_copies, again.retention_weekly) == (MOST_COPIES, 4)
+    assert retention_plan(again).going == []
+    Node.objects.update(is_enabled=True)
+    Site.objects.update(next_run_at=Now() - timedelta(minutes=1))
+    assert why_waiting(again, datetime.now(UTC)) == (
+        "The schedule is paused until resumed by catalogue rebuild: Made again from its bundles; "
+        f"resume it once it is right. {kept}"
+    )
+    assert not sites_due().exists()
+    pausing.resume(row=again)
+    assert [one.pk for one in sites_due()] == [again.pk]
+
+
+def test_settings_that_cannot_be_are_left_out_and_named(site: Site, tmp_path: Path) -> None:
+    """Who may write to the storage says what a manifest holds."""
+    Site.objects.update(
+        schedule_frequency="weekly", schedule_days="9", schedule_time="late", retention_daily=0
+    )
+    Site.objects.update(retention_copies=20_000)
+    back_up(site)
+    lose_the_database()
+    add_storage(tmp_path)
+    notes = rebuild()["notes"]
+    assert f"{site.name}: its retention_copies cannot be as its bundle says." in notes
+    assert any("its schedule cannot be as its bundle says: Give a time as HH" in n for n in notes)
+    row = Site.objects.get()
+    assert (row.schedule_frequency, row.schedule_time, row.next_run_at) == ("manual", "02:00", None)
 
 
 def test_no_key_is_given_out_again(site: Site, tmp_path: Path) -> None:
