@@ -45,6 +45,7 @@ def start_backup(*, site: Site, requested_by: Person | None = None, trigger: str
     )
 
 
+@again_after_deadlock
 def begin_backup(
     *,
     site: Site,
@@ -58,22 +59,23 @@ def begin_backup(
 
     `done_stages` are the fields of stages that need not be run again; `values` those of the job.
     """
-    site = read_anew(site)
-    storage = _storage_for(site)
-    require_quota(site)
     done = done_stages or {}
-    expected = _expected_bytes(site, writes=len(done) < len(WRITING_STAGES))
-    return begin_job(
-        kind=JobKind.BACKUP,
-        site=site,
-        storage=storage,
-        requested_by=requested_by,
-        trigger=trigger,
-        message=message,
-        done_stages=done,
-        expected_bytes=expected,
-        **values,
-    )
+    with transaction.atomic():
+        site = read_anew(site)
+        storage = _storage_for(site)
+        require_quota(site)
+        expected = _expected_bytes(site, writes=len(done) < len(WRITING_STAGES))
+        return begin_job(
+            kind=JobKind.BACKUP,
+            site=site,
+            storage=storage,
+            requested_by=requested_by,
+            trigger=trigger,
+            message=message,
+            done_stages=done,
+            expected_bytes=expected,
+            **values,
+        )
 
 
 def read_anew(site: Site) -> Site:

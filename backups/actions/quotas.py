@@ -41,8 +41,11 @@ def check_quota(*, site: Site) -> QuotaCheck:
 def require_quota(site: Site) -> None:
     """Raise `QuotaExceededError` if the next backup of the site would not fit in.
 
-    That one of the site is running already is for others to say.
+    That one of the site is running already is for others to say. Until the commit no other one
+    begins on a node that has a quota: each by itself might fit in, and all together not.
     """
+    if site.node.storage_quota_gb is not None:
+        list(Node.objects.select_for_update().filter(pk=site.node_id).values_list("pk"))
     if site.storage_quota_gb is None and site.node.storage_quota_gb is None:
         return
     if Job.objects.filter(active_site=site).exists():

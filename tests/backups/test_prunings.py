@@ -11,6 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.db.models import F
 from django.db.models.functions import Now
+from rest_framework.test import APIClient
 
 from backups.actions import errands, housekeeping, jobs, prunings
 from backups.errors import BackupGoingError
@@ -304,6 +305,15 @@ def test_a_refusal_by_a_lock_is_remembered_and_no_failure(
     rounds()
     site.refresh_from_db()
     assert site.retention_due_at - datetime.now(UTC) > 23 * timedelta(hours=1)
+
+
+def test_a_locked_one_that_somebody_deletes_is_refused_and_stays(
+    answering: None, api: APIClient, history: list[Backup], in_bucket: Any
+) -> None:
+    answer = api.delete(f"/api/v1/backups/{history[9].pk}?delete_remote=true")
+    assert (answer.status_code, answer.json()["code"]) == (422, "object_locked")
+    row = Backup.objects.get(pk=history[9].pk)
+    assert (row.removing_since, row.check_problem) == (None, "")
 
 
 def test_bundles_in_a_bucket_go_when_nothing_locks_them(

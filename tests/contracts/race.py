@@ -25,6 +25,7 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
 
     from backups.actions import (
         attempts,
+        backups,
         control,
         enrolment,
         jobs,
@@ -37,8 +38,10 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
     from backups.errors import (
         BackupAlreadyRunningError,
         BackupGoingError,
+        DeletionRefusedError,
         EnrolmentRefusedError,
         JobNotActiveError,
+        QuotaExceededError,
     )
     from backups.models import Backup, Job, Site
     from backups.queries import sites_due
@@ -57,6 +60,14 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
         try:
             jobs.start_backup(site=Site.objects.get(pk=job_or_site))
         except BackupAlreadyRunningError:
+            return False
+        return True
+
+    def start_within_quota() -> bool:
+        """Start a backup of one of the sites of a node that has room for one."""
+        try:
+            jobs.start_backup(site=Site.objects.get(pk=job_or_site))
+        except QuotaExceededError:
             return False
         return True
 
@@ -132,6 +143,13 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
             return False
         return True
 
+    def delete() -> bool:
+        """Begin a deletion by hand."""
+        try:
+            return backups.begin_deletion(backup=Backup.objects.get(pk=job_or_site))
+        except DeletionRefusedError:
+            return False
+
     def remove() -> bool:
         """Claim the backup for its removal."""
         return int(job_or_site) in prunings._claim([int(job_or_site)])
@@ -194,6 +212,8 @@ def main(what: str, barrier: Path, job_or_site: str) -> None:
         "start_all": start_all,
         "pin": pin,
         "remove": remove,
+        "delete": delete,
+        "start_within_quota": start_within_quota,
         "renew": renew,
         "open_stream": open_stream,
         "deactivate": deactivate,

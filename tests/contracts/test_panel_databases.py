@@ -92,6 +92,30 @@ def test_exactly_one_wins_when_many_start_a_backup_at_once(cluster: Cluster) -> 
     assert sorted(said) == ["False"] * (RACERS - 1) + ["True"]
 
 
+QUOTA = """
+from django.db.models.functions import Now
+from backups.models import Backup, Node, Site
+first = Site.objects.get(pk={site})
+node = Node.objects.create(name=f"full-{{first.pk}}", storage_quota_gb=({racers} + 1.5) / 1024)
+for number in range({racers}):
+    site = Site.objects.create(name=f"full-{{number}}", node=node, storage=first.storage,
+                               wp_path=f"/srv/{{number}}")
+    Backup.objects.create(site=site, storage=first.storage, status="SUCCESS", object_key="k",
+                          size_bytes=1 << 20, created_at=Now())
+    print(site.pk)
+"""
+
+
+def test_exactly_one_begins_when_many_sites_of_a_node_want_its_last_room(cluster: Cluster) -> None:
+    site, _ = make_rows(cluster, with_job=False)
+    code = QUOTA.format(site=site, racers=RACERS)
+    sites = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout.split()
+    assert cluster.warm is not None
+    tasks = [("start_within_quota", one) for one in sites]
+    said = cluster.warm.race("tests.contracts.race:race", tasks)
+    assert sorted(said) == ["False"] * (RACERS - 1) + ["True"]
+
+
 def test_exactly_one_wins_when_many_claim_a_stage_at_once(cluster: Cluster) -> None:
     _, job = make_rows(cluster, with_job=True)
     assert sorted(race(cluster, "claim", job)) == ["False"] * (RACERS - 1) + ["True"]
@@ -221,6 +245,42 @@ site.refresh_from_db()
 print(site.backups.count(), site.backup_count, entries.count(), errand.done_count, errand.failures)
 print([(one.kind, one.size) for one in audit_storage(site.storage) if str(site.uuid) in one.key])
 print(site.backups.filter(checked_at=None).count(), site.backups.first().check_problem)
+print(site.backups_amiss, site.last_backup == site.backups.all()[1].created_at)
+"""
+# Retention is off: only what somebody deleted goes. Then all is due in ten years.
+DELETED = """
+from datetime import UTC, datetime, timedelta
+from celery import current_app
+from django.conf import settings
+from django.db.models.functions import Now
+import workers.tasks
+from backups.actions import backups, clock, housekeeping, schedules
+from backups.models import Backup, Errand, Site, Worker
+from backups.queries import metrics
+current_app.conf.update(task_always_eager=True, task_store_eager_result=True)
+settings.HOLDFAST_RETENTION = False
+Worker.objects.update(last_seen_at=Now())
+site = Site.objects.get(pk={site})
+before = site.backups.count()
+Site.objects.filter(pk=site.pk).update(retention_copies=1)
+print(backups.begin_deletion(backup=site.backups.last()))
+for _ in range(2):
+    Site.objects.filter(pk=site.pk).update(retention_due_at=Now())
+    housekeeping.keep_house()
+print(before - site.backups.count(), site.backups.filter(removing_since__isnull=False).count())
+later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3650)
+schedules.set_schedule(site=site, frequency="cron", schedule_cron="0 2 * * 1-5")
+right = Site.objects.get(pk=site.pk).next_run_at
+Site.objects.filter(pk=site.pk).update(next_run_at=later, retention_due_at=later)
+Backup.objects.filter(site=site).update(checked_at=later)
+Errand.objects.filter(site=site).update(not_before=later, failures=3)
+unchecked = metrics.backups_unchecked()
+print(clock.mend_what_is_due_too_late(), clock.mend_what_is_due_too_late())
+now = Site.objects.get(pk=site.pk)
+late = Errand.objects.filter(not_before=later)
+print(now.next_run_at == right, now.retention_due_at < later, late.count())
+print(metrics.backups_unchecked() - unchecked == site.backups.count(),
+      [row["failures"] for row in metrics.failing_prunings() if row["site_id"] == site.pk])
 """
 BACKUP = """
 from django.db.models.functions import Now
@@ -244,7 +304,10 @@ def test_old_backups_go_and_what_is_stored_is_looked_at(cluster: Cluster) -> Non
         "8 8 2 2 0",
         "[('differs', 6)]",
         "0 The object has 3 bytes instead of 6.",
+        "1 True",
     ]
+    said = cluster.manage("shell", "--verbosity", "0", "-c", DELETED.format(site=site)).stdout
+    assert said.splitlines() == ["True", "1 0", "1 0", "True True 0", "True [3]"]
 
 
 def test_a_backup_is_either_pinned_or_removed_when_both_are_wanted_at_once(
@@ -257,6 +320,19 @@ def test_a_backup_is_either_pinned_or_removed_when_both_are_wanted_at_once(
     ended = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout.split()
     assert sorted(ended) == ["False", "True"]
     assert said == [ended[0], ended[1]] * (RACERS // 2)
+
+
+def test_a_backup_is_either_pinned_or_deleted_by_hand_when_both_are_wanted_at_once(
+    cluster: Cluster,
+) -> None:
+    site, _ = make_rows(cluster, with_job=False)
+    backup = cluster.manage("shell", "--verbosity", "0", "-c", BACKUP.format(site=site)).stdout
+    said = race(cluster, ["pin", "delete"] * (RACERS // 2), backup.strip())
+    code = CLAIMED.format(backup=backup.strip())
+    pinned, going = cluster.manage("shell", "--verbosity", "0", "-c", code).stdout.split()
+    assert sorted([pinned, going]) == ["False", "True"]
+    assert said[::2] == [pinned] * (RACERS // 2)
+    assert said[1::2].count("True") == (going == "True"), "who comes second begins nothing"
 
 
 PEOPLE = """
