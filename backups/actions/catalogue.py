@@ -195,7 +195,7 @@ def _take(site: Site, name: str, value: Any) -> bool:  # noqa: ANN401
         return True
     try:
         setattr(site, name, storable(column.clean(value, site)))
-    except ValidationError:
+    except (ValidationError, OverflowError):  # infinity is no whole number
         return False
     return True
 

@@ -16,6 +16,9 @@ from workers.engine.bundle.container import FORMAT_NAME
 from workers.engine.sources import ByteSource
 from workers.stages.create_bundle import summary_of
 
+# What every database can hold, in every time zone.
+_YEARS = (1970, 9000)
+
 
 def recorded(
     source: ByteSource, *, is_encrypted: bool, identity_file: Path | None
@@ -72,4 +75,6 @@ def _moment(value: Any) -> datetime:  # noqa: ANN401
     moment = datetime.fromisoformat(_text(value))
     if moment.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone")
+    if not _YEARS[0] <= moment.year < _YEARS[1]:
+        raise ValueError(f"{value!r} is no time of a backup")
     return moment

@@ -84,4 +84,4 @@ class Command(BaseCommand):
         header = ("FINDING", "STORAGE", "NODE", "BACKUP", "BYTES", "KEY", "DETAIL")
         for line in lines_of(header, rows):
             self.stdout.write(line)
-        self.stdout.write(f"{len(findings)} findings")
+        self.stdout.write("1 finding" if len(findings) == 1 else f"{len(findings)} findings")

@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 
+from backups import registry
 from backups.actions import pausing, schedules
 from backups.actions.found_bundles import parse_key, survey
 from backups.models import AuditEntry, Backup, BackupStatus, Job, Node, Site, Storage
@@ -225,6 +226,49 @@ def test_settings_that_cannot_be_are_left_out_and_named(site: Site, tmp_path: Pa
     assert any("its schedule cannot be as its bundle says: Give a time as HH" in n for n in notes)
     row = Site.objects.get()
     assert (row.schedule_frequency, row.schedule_time, row.next_run_at) == ("manual", "02:00", None)
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**400, -1, [1], "x"])
+def test_numbers_that_are_none_hold_nothing_up(
+    number: Any, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We write no such manifest; whoever may write to the storage can."""
+    read = registry.recorded_in
+
+    def odd(*arguments: Any, **options: Any) -> Any:
+        account: Any = read(*arguments, **options)
+        account["settings"] |= {"retention_daily": number, "db_port": number}
+        return account
+
+    backup = back_up(site)
+    lose_the_database()
+    add_storage(tmp_path)
+    monkeypatch.setattr(registry, "recorded_in", odd)
+    said = rebuild()
+    assert said["backups"] == [backup.object_key]
+    assert sum("cannot be as its bundle says" in note for note in said["notes"]) == 2
+    row = Site.objects.get()
+    assert (row.retention_daily, row.db_port, row.url) == (None, None, site.url)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_bundle_of_a_time_that_no_database_holds_is_left_out_and_named(
+    moment: str, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = create_bundle.facts_of
+
+    def odd(*arguments: Any) -> Any:
+        facts, warnings = new(*arguments)
+        return facts | {"sealed_at": moment}, warnings
+
+    good = back_up(site)
+    monkeypatch.setattr(create_bundle, "facts_of", odd)
+    backup = back_up(site)
+    lose_the_database()
+    add_storage(tmp_path)
+    said = rebuild(code=1)
+    assert said["backups"] == [good.object_key]
+    assert [one["key"] for one in said["storages"][0]["left_out"]] == [backup.object_key]
 
 
 def test_no_key_is_given_out_again(site: Site, tmp_path: Path) -> None:
