@@ -61,7 +61,7 @@ def _server(url: str, number: int, variable: str) -> ScratchServer:
 
 
 def _is_usable(parts: SplitResult, options: dict[str, str]) -> bool:
-    names_place = options[SOCKET].startswith("/") if options else bool(parts.hostname)
+    names_place = options.get(SOCKET, "").startswith("/") if options else bool(parts.hostname)
     return (
         parts.scheme in ENGINES
         and bool(parts.username)

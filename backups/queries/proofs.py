@@ -12,13 +12,13 @@ from django.db.models.functions import Now
 
 from backups.models import Backup, BackupStatus, Job, Node, Site
 from backups.queries.provers import (
-    Engines,
+    Told,
     can_prove,
     denied_proofs,
-    engine_of,
+    has_server,
     idle_nodes,
     proving_nodes,
-    scratch_engines,
+    what_nodes_tell,
 )
 from backups.registry import NODE_BOUND_STORES
 from backups.states import JobKind
@@ -42,7 +42,7 @@ def proofs_due(*, every: bool) -> Due:
     idle = list(idle_nodes())
     if not idle:
         return []
-    engines = scratch_engines()
+    told = what_nodes_tell()
     due = _due_sites(every=every)
     found: Due = []
     free = []
@@ -50,51 +50,56 @@ def proofs_due(*, every: bool) -> Due:
         denied = denied_proofs().filter(site=OuterRef("pk"), node=node)
         keys = due.filter(~Exists(denied), node=node).values_list("newest", flat=True)
         # One that it cannot prove holds no other up.
-        able = (one for one in _backups(keys) if can_prove(node, one, engines))
+        able = (one for one in _backups(keys) if can_prove(node, one, told))
         if (backup := next(able, None)) is not None:
             found.append((node, backup))
         else:
             free.append(node)
     if free:
         taken = [backup.site_id for _node, backup in found]
-        found += _of_others(free, due.exclude(pk__in=taken), engines)
+        found += _of_others(free, due.exclude(pk__in=taken), told)
     return found
 
 
-def _of_others(free: list[Node], due: QuerySet[Any], engines: Engines) -> Due:
+def _of_others(free: list[Node], due: QuerySet[Any], told: Told) -> Due:
     """Return what these nodes prove for others: one look at all due sites, however many nodes."""
     proving = {node.pk for node in proving_nodes()}
-    keys = _hard_for_their_own(free, due, engines, proving).values_list("newest", flat=True)
+    keys = _hard_for_their_own(free, due, told, proving).values_list("newest", flat=True)
+    backups = _backups(keys)
+    sites = [backup.site_id for backup in backups]
+    denied = set(denied_proofs().filter(site__in=sites).values_list("site", "node"))
     found: Due = []
-    for backup in _backups(keys):
+    for backup in backups:
         own = backup.site.node
-        is_left_alone = own.pk in proving and can_prove(own, backup, engines)
-        denied = set(denied_proofs().filter(site=backup.site).values_list("node", flat=True))
-        for node in free:
-            wants = not is_left_alone or engine_of(backup) in engines.get(node.pk, ())
-            if node != own and wants and node.pk not in denied and can_prove(node, backup, engines):
-                found.append((node, backup))
-                free.remove(node)
-                break
+        is_left_alone = own.pk in proving and can_prove(own, backup, told)
+        able = (
+            node
+            for node in free
+            if node != own
+            and (backup.site_id, node.pk) not in denied
+            and (not is_left_alone or has_server(node, backup, told))
+            and can_prove(node, backup, told)
+        )
+        if (node := next(able, None)) is not None:
+            found.append((node, backup))
+            free.remove(node)
     return found
 
 
 def _hard_for_their_own(
-    free: list[Node], due: QuerySet[Any], engines: Engines, proving: Collection[int]
+    free: list[Node], due: QuerySet[Any], told: Told, proving: Collection[int]
 ) -> QuerySet[Any]:
     """Return the due sites among which there may be one that these nodes take."""
     newest = _newest_good()
-    sites = due.annotate(
+    sites: QuerySet[Any] = due.annotate(
         newest_key=Subquery(newest.values("object_key")[:1]),
         newest_storage=Subquery(newest.values("storage__type")[:1]),
+        newest_maker=Subquery(newest.values("job__node")[:1]),
     )
     in_folder = Q(newest_storage__in=NODE_BOUND_STORES)
-    in_own_folder = Q()
-    for node in free:
-        in_own_folder |= Q(newest_key__startswith=f"{node.uuid}/")
-    # Of a site that was moved since; those of the node's own sites were looked at.
-    moved = in_folder & in_own_folder & ~Q(node__in=free)
-    if any(engines.get(node.pk) for node in free):
+    # Of a site that was moved to another node since.
+    moved = in_folder & Q(newest_maker__isnull=False) & ~Q(newest_maker=F("node"))
+    if any(node.pk in told and told[node.pk].engines for node in free):
         return sites.filter(~in_folder | moved)
     # Its own node is away, or may lack the key.
     is_hard = ~Q(node__in=proving) | Q(newest_key__endswith=ENCRYPTED_SUFFIX)

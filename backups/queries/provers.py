@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from backups.models import Backup, Job, Node
-from backups.queries.keys import can_open
 from backups.queries.standing import live_workers, nodes_with_live_workers
 from backups.queries.stored import node_of_backup
 from backups.registry import FILE_ENGINES, NODE_BOUND_STORES
@@ -22,7 +21,16 @@ USUAL_ENGINE = "mysql"
 DENIED_CODE = "privileges_missing"
 DENIED_PAUSE = timedelta(days=7)
 
-Engines = Mapping[int, set[str]]
+
+class Host(NamedTuple):
+    """The engines that a node has scratch servers for, and the keys that it opens bundles with."""
+
+    engines: set[str]
+    recipients: set[str]
+
+
+# By nodes' ids; those without a live worker are not in it.
+Told = Mapping[int, Host]
 
 
 def engine_of(backup: Backup) -> str:
@@ -33,12 +41,14 @@ def engine_of(backup: Backup) -> str:
     return "" if engine == "none" or engine in FILE_ENGINES else engine
 
 
-def scratch_engines() -> Engines:
-    """Return by node the engines that its live workers have servers for to load backups into."""
-    found: dict[int, set[str]] = defaultdict(set)
+def what_nodes_tell() -> Told:
+    """Return what the live workers of all nodes tell of their hosts, in one query."""
+    told: dict[int, Host] = {}
     for worker in live_workers():
-        found[worker.node_id].update(worker.scratch_engines)
-    return found
+        host = told.setdefault(worker.node_id, Host(set(), set()))
+        host.engines.update(worker.scratch_engines)
+        host.recipients.update(worker.recipients)
+    return told
 
 
 def can_reach(node: Node, backup: Backup) -> bool:
@@ -46,15 +56,23 @@ def can_reach(node: Node, backup: Backup) -> bool:
     return backup.storage.type not in NODE_BOUND_STORES or node_of_backup(backup).pk == node.pk
 
 
-def can_prove(node: Node, backup: Backup, engines: Engines) -> bool:
+def has_server(node: Node, backup: Backup, told: Told) -> bool:
+    """Tell whether the node has a scratch server for the backup's database."""
+    return node.pk in told and engine_of(backup) in told[node.pk].engines
+
+
+def can_prove(node: Node, backup: Backup, told: Told) -> bool:
     """Tell whether the node can restore the backup for trial, as far as anybody knows.
 
     The site's own node has the site's own server; every other one needs one of its own.
     """
-    if not (can_reach(node, backup) and can_open(node, backup)):
+    # See `can_open`, which asks for one node what is known of all of them here.
+    is_open = not backup.encrypted_to or node.pk not in told
+    if not (is_open or told[node.pk].recipients.intersection(backup.encrypted_to)):
         return False
-    engine = engine_of(backup)
-    return not engine or node.pk == backup.site.node_id or engine in engines.get(node.pk, ())
+    is_own = node.pk == backup.site.node_id
+    loads = is_own or not engine_of(backup) or has_server(node, backup, told)
+    return loads and can_reach(node, backup)
 
 
 def proving_nodes() -> QuerySet[Node]:
@@ -75,15 +93,15 @@ def prover_of(backup: Backup) -> Node | None:
     then the first that can, those without work before others. A site's own node that is only away
     is waited for where no other one can.
     """
-    own, engines = backup.site.node, scratch_engines()
-    able = own.is_enabled and can_prove(own, backup, engines)
+    own, told = backup.site.node, what_nodes_tell()
+    able = own.is_enabled and can_prove(own, backup, told)
     there = list(proving_nodes())
     denied = denied_proofs().filter(site=backup.site_id, node=own)
     if able and own in there and not denied.exists():
         return own
     idle = set(idle_nodes())
     others = sorted((node for node in there if node != own), key=lambda node: node not in idle)
-    found = (node for node in others if can_prove(node, backup, engines))
+    found = (node for node in others if can_prove(node, backup, told))
     return next(found, own if able else None)
 
 

@@ -16,6 +16,7 @@ from backups.errors import NodeDisabledError, RestoreRefusedError
 from backups.models import Backup, Job, JobEvent, Node, Site, Storage, Worker
 from backups.queries import jobs_visible_to, proofs_due
 from panel.accounts.models import User
+from tests.backups.conftest import ended_job
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled_dispatch")]
 
@@ -129,8 +130,8 @@ def test_a_site_that_names_its_engine_is_believed_of_older_backups(
 def test_another_node_must_have_a_key_of_an_encrypted_backup(
     backup: Backup, node: Node, other_node: Node
 ) -> None:
-    key = backup.object_key + ".age"
-    Backup.objects.filter(pk=backup.pk).update(encrypted_to=["age1ours"], object_key=key)
+    backup.encrypted_to, backup.object_key = ["age1ours"], f"{backup.object_key}.age"
+    backup.save()
     works(node, keys="age1another")
     works(other_node, "mysql", keys="age1another")
     with pytest.raises(RestoreRefusedError, match="web-01 has none of the keys"):
@@ -144,7 +145,7 @@ def test_another_node_must_have_a_key_of_an_encrypted_backup(
 def test_a_bundle_in_a_folder_is_proven_where_it_lies(
     site: Site, node: Node, other_node: Node, make_backup: Callable[..., Backup]
 ) -> None:
-    backup = make_backup(site)
+    backup = make_backup(site, job=ended_job(site))
     works(other_node, "mysql")
     assert proofs_due(every=True) == []
     assert queries.prover_of(backup) == node
