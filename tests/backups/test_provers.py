@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
+from django.test import Client
 
 from backups import queries
 from backups.actions import nodes, proofs
@@ -78,6 +79,21 @@ def test_a_backup_of_a_dead_node_is_proven_elsewhere_and_seen_by_those_of_its_si
     for user in (node_admin, site_admin):
         assert list(jobs_visible_to(user)) == [job]
     assert not jobs_visible_to(stranger).exists()
+
+
+def test_pages_of_the_site_name_the_other_node_and_do_not_lead_there(
+    backup: Backup, other_node: Node, node_admin: User
+) -> None:
+    works(other_node, "mysql")
+    job = proofs.start_proof(backup=backup)
+    User.objects.filter(pk=node_admin.pk).update(is_staff=True)
+    browser = Client()
+    browser.force_login(User.objects.get(pk=node_admin.pk))
+    for page in ("", f"{job.pk}/change/"):
+        shown = browser.get(f"/admin/backups/job/{page}")
+        assert shown.status_code == 200
+        assert "web-02" in shown.text
+        assert f"/admin/backups/node/{other_node.pk}/" not in shown.text
 
 
 def test_a_node_that_is_disabled_or_drains_is_spared(
