@@ -24,9 +24,13 @@ _ENGINES = {
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A place for the dump; `is_own` for the server that the site's database is on."""
+    """A place for the dump; `is_own` for the server that the site's database is on.
+
+    Without a `spec` there is nothing to sign in to, and nothing that a folder does not hold.
+    """
 
     server: TrialServer
+    spec: DatabaseSpec | None = None
     is_own: bool = False
 
     def reads_alike(self, recorded: Mapping[str, Any], found: DumpFacts) -> bool:
@@ -45,23 +49,33 @@ def prepare_trial(
 ) -> Trial:
     """Return where the dump goes, after removing what earlier attempts left there.
 
-    That is the node's scratch server if it has one for the engine, else the site's own; SQLite
-    needs none. Raises a permanent `EngineError` where there is neither.
+    Raises `EngineError`. Of scratch servers only one that answers is remembered: on another there
+    can be nothing to settle.
+    """
+    trial = place_for(context, bundle, recorded)
+    if trial.spec is not None:
+        # The site's server is not asked before there is need.
+        end = context.epoch if trial.is_own else context.epoch + 1
+        labels = [attempt_label(context.job_id, epoch) for epoch in range(1, end)]
+        trial.server.drop_leftovers(labels, check=context.reporter.check)
+        remember_database(context.job_directory, trial.spec)
+    return trial
+
+
+def place_for(context: StageContext, bundle: BundleReader, recorded: Mapping[str, Any]) -> Trial:
+    """Return the place for a dump: the node's scratch server of its kind, else the site's own.
+
+    SQLite needs none. Raises a permanent `EngineError` where there is neither.
     """
     engine = recorded.get("engine") or _ENGINES.get(recorded.get("tool", ""), "")
     if engine == "sqlite":
         unused = DatabaseSpec("sqlite", str(context.directory / "none.sqlite3"))
         return Trial(open_restorer(unused))
-    own = [server for server in context.scratch_servers if server.engine == engine]
-    if own:
-        spec, server = own[0], open_trial_server(own[0])
-    else:
-        spec = _own_database(context, bundle, engine)
-        server = open_restorer(spec)
-    remember_database(context.job_directory, spec)
-    earlier = [attempt_label(context.job_id, epoch) for epoch in range(1, context.epoch)]
-    server.drop_leftovers(earlier, check=context.reporter.check)
-    return Trial(server, is_own=not own)
+    for server in context.scratch_servers:
+        if server.engine == engine:
+            return Trial(open_trial_server(server), server)
+    own = _own_database(context, bundle, engine)
+    return Trial(open_restorer(own), own, is_own=True)
 
 
 def _own_database(context: StageContext, bundle: BundleReader, engine: str) -> DatabaseSpec:

@@ -18,7 +18,7 @@ from workers.engine.databases.sqlite_restore import SQLiteRestorer
 from workers.engine.errors import EngineError
 from workers.stages.context import StageContext
 from workers.stages.restoring import SPEC_NAME, remember_database, settle
-from workers.stages.trial import Trial, prepare_trial
+from workers.stages.trial import Trial, place_for, prepare_trial
 
 PASSWORD = "of-the-scratch-account"
 MYSQL = DatabaseSpec("mysql", "", "127.0.0.1", 9, user="scratch", password=PASSWORD)
@@ -49,34 +49,40 @@ def test_the_nodes_own_server_takes_the_dump_wherever_the_site_is(
     tmp_path: Path, recorded: dict[str, str], servers: tuple[DatabaseSpec, ...], kind: type
 ) -> None:
     context = context_of(tmp_path, scratch_servers=servers, is_elsewhere=True)
-    trial = prepare_trial(context, NO_BUNDLE, recorded)
+    trial = place_for(context, NO_BUNDLE, recorded)
     assert (type(trial.server), trial.is_own) == (kind, False)
-    file = context.job_directory / SPEC_NAME
-    assert file.exists() == (kind is not SQLiteRestorer)
-    if file.exists():
-        assert file.stat().st_mode & 0o777 == 0o600
-        assert PASSWORD not in file.read_text()
+    assert (trial.spec is None) == (kind is SQLiteRestorer)
 
 
 def test_elsewhere_nothing_goes_to_the_sites_server(tmp_path: Path) -> None:
     context = context_of(tmp_path, scratch_servers=(POSTGRESQL,), is_elsewhere=True)
     with pytest.raises(EngineError, match="no scratch server for mysql") as failure:
-        prepare_trial(context, NO_BUNDLE, {"engine": "mysql"})
+        place_for(context, NO_BUNDLE, {"engine": "mysql"})
     assert (failure.value.code, failure.value.permanent) == ("scratch_server_missing", True)
-    assert not (context.job_directory / SPEC_NAME).exists()
 
 
 def test_at_home_the_sites_server_takes_what_no_scratch_server_does(tmp_path: Path) -> None:
     context = context_of(tmp_path, scratch_servers=(POSTGRESQL,))
     site = replace(context.site, path=tmp_path / "example.com", allowed_roots=(str(tmp_path),))
-    trial = prepare_trial(replace(context, site=site), NO_BUNDLE, {"engine": "mysql"})
-    assert (type(trial.server), trial.is_own) == (MySQLRestorer, True)
+    trial = place_for(replace(context, site=site), NO_BUNDLE, {"engine": "mysql"})
+    assert (type(trial.server), trial.spec, trial.is_own) == (MySQLRestorer, SITE, True)
+
+
+def test_a_server_that_is_away_is_nothing_that_anybody_has_to_settle(tmp_path: Path) -> None:
+    context = context_of(tmp_path, scratch_servers=(MYSQL,))
+    with pytest.raises(EngineError) as failure:
+        prepare_trial(context, NO_BUNDLE, {"engine": "mysql"})
+    assert failure.value.code == "server_unreachable"
+    assert settle(context.job_directory, context.scratch_servers) == ""
 
 
 def test_what_is_left_is_looked_for_with_the_password_of_the_settings(tmp_path: Path) -> None:
     folder = tmp_path / "c0ffee"
     (folder / "prove_restore-1-00").mkdir(parents=True)
     remember_database(folder, MYSQL)
+    file = folder / SPEC_NAME
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert PASSWORD not in file.read_text()
     with pytest.raises(EngineError) as failure:
         settle(folder, [POSTGRESQL, MYSQL])
     assert failure.value.code == "server_unreachable"
@@ -104,4 +110,4 @@ NO_SERVER = cast(TrialServer, None)
 def test_sums_count_only_where_equal_rows_read_alike(
     recorded: dict[str, str], is_own: bool, alike: bool
 ) -> None:
-    assert Trial(NO_SERVER, is_own).reads_alike({**SAME, **recorded}, FACTS) is alike
+    assert Trial(NO_SERVER, is_own=is_own).reads_alike({**SAME, **recorded}, FACTS) is alike
