@@ -21,6 +21,7 @@ from marshmallow.validate import OneOf, Range
 from backups.environment_file import read_private
 from panel.addresses import Network, networks
 from panel.development_key import key_in
+from panel.scratch_urls import ScratchServer, scratch_servers
 from panel.service_urls import (
     broker_url,
     database_config,
@@ -97,6 +98,7 @@ class Environment:
     node_file: Path | None
     node_credential: str
     age_identity_file: Path | None
+    scratch_databases: list[ScratchServer]
     panel_url: str
     node_database_url: str
     node_broker_url: str
@@ -203,6 +205,9 @@ def _read(env: Variables, node_file: Path | None) -> Environment:
         node_file=node_file,
         node_credential=env.secret("NODE_CREDENTIAL"),
         age_identity_file=_age_identity_file(env),
+        scratch_databases=scratch_servers(
+            env.secret("SCRATCH_DATABASES"), f"{PREFIX}SCRATCH_DATABASES"
+        ),
         panel_url=env.str("PANEL_URL", ""),
         node_database_url=_node_database_url(env, database),
         node_broker_url=_node_broker_url(env, broker),

@@ -324,6 +324,7 @@ HOLDFAST_REGISTRATION_OPEN = ENVIRONMENT.registration_open
 HOLDFAST_REFRESH_TOKEN_DAYS = ENVIRONMENT.refresh_token_days
 HOLDFAST_LOCAL_ENDPOINTS = ENVIRONMENT.local_endpoints
 HOLDFAST_AGE_IDENTITY_FILE = ENVIRONMENT.age_identity_file
+HOLDFAST_SCRATCH_DATABASES = ENVIRONMENT.scratch_databases
 # What a host that joins gets, and keeps; see backups/actions/enrolment.py.
 HOLDFAST_ENVIRONMENT = "production" if ENVIRONMENT.production else "development"
 HOLDFAST_NODE = ENVIRONMENT.node

@@ -19,6 +19,7 @@ from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import Fenced
 from workers.engine.throttle import SharedThrottle
 from workers.lease import LeaseKeeper
+from workers.scratch import scratch_servers
 from workers.stages import cleanup
 from workers.stages.context import BundleSpec, SiteSpec, StageContext, StoreSpec
 
@@ -72,6 +73,8 @@ def make_context(
         parameters=job.parameters,
         bundle=_bundle_spec(job.source),
         identity_file=settings.HOLDFAST_AGE_IDENTITY_FILE,
+        scratch_servers=scratch_servers(),
+        is_elsewhere=job.node_id != job.site.node_id,
     )
 
 

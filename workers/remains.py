@@ -10,6 +10,7 @@ from backups.models import Storage
 from workers.engine.errors import EngineError
 from workers.engine.stores import open_store
 from workers.engine.stores.base import ObjectLocked
+from workers.scratch import scratch_servers
 from workers.stages.cleanup import remove_tree
 from workers.stages.restoring import settle
 
@@ -22,7 +23,7 @@ def remove_work(folder: Path) -> bool:
     The folder stays as long as it is needed to bring the site into one of two states.
     """
     try:
-        settle(folder)
+        settle(folder, scratch_servers())
     except EngineError as error:
         logger.warning("%s is not settled yet: %s", folder, error.sentences())
         return False

@@ -32,6 +32,7 @@ def record_completion(job: Job, warnings: Sequence[str]) -> None:
 def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
     """Make the Backup exist: here, and in `catalogue` where only its bundle is left."""
     sealed, stored = outputs["create_bundle"], outputs["upload_remote"]
+    dumped = outputs.get("backup_db", {})
     with usage_kept(job.site_id):
         Backup.objects.create(
             site_id=job.site_id,
@@ -43,7 +44,8 @@ def _record_backup(job: Job, outputs: dict[str, Any]) -> None:
             sha256=sealed["sha256"],
             verified_by=stored["verified_by"],
             is_suspect=bool(sealed["suspicions"]),
-            facts=sealed["facts"],
+            # Who proves it needs a server of that kind.
+            facts={**sealed["facts"], "database_engine": dumped.get("engine", "")},
             encrypted_to=sealed.get("encrypted_to", []),
             created_at=Now(),
             checked_at=Now(),

@@ -20,7 +20,7 @@ from backups.errors import (
     NodeDisabledError,
     StorageMissingError,
 )
-from backups.models import Backup, Job, Site, Stage, Storage
+from backups.models import Backup, Job, Node, Site, Stage, Storage
 from backups.registry import stages_of
 from backups.roles import Person
 from backups.states import JobKind
@@ -101,15 +101,16 @@ def begin_job(
     done_stages: Mapping[str, Mapping[str, Any]] | None = None,
     holds_site: bool = True,
     source: Backup | None = None,
+    node: Node | None = None,
     **values: Any,  # noqa: ANN401
 ) -> Job:
     """Record a job of the kind for a site that was just read, and have it sent.
 
-    Unless it `holds_site`, others may work on the site at the same time. Raises
-    `BackupAlreadyRunningError` where another one holds it, `InUseError`, and `BackupGoingError` for
-    a `source` that is being removed.
+    To its node, unless another `node` is to do it. Unless it `holds_site`, others may work on the
+    site at the same time. Raises `BackupAlreadyRunningError` where another one holds it,
+    `InUseError`, and `BackupGoingError` for a `source` that is being removed.
     """
-    done = done_stages or {}
+    done, doer = done_stages or {}, node or site.node
     try:
         with transaction.atomic():
             if source is not None:
@@ -118,7 +119,7 @@ def begin_job(
                 kind=kind,
                 site=site,
                 active_site=site if holds_site else None,
-                node=site.node,
+                node=doer,
                 storage=storage,
                 source=source,
                 requested_by_id=requested_by.pk if requested_by else None,
@@ -143,7 +144,7 @@ def begin_job(
             raise
         raise BackupAlreadyRunningError(_who_holds(site)) from error
     if trigger != SCHEDULE:
-        give_out_soon(site.node_id)
+        give_out_soon(doer.pk)
     return Job.objects.select_related("site", "node").get(pk=job.pk)
 
 

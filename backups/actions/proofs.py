@@ -9,12 +9,15 @@ from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError
 
 from backups import queries
-from backups.actions.jobs import begin_job, read_anew
-from backups.actions.keys import require_keys
-from backups.errors import BackupAlreadyRunningError, DomainError, RestoreRefusedError
-from backups.models import Backup, BackupStatus, Job
-from backups.queries import node_of_backup
-from backups.registry import NODE_BOUND_STORES
+from backups.actions.jobs import begin_job
+from backups.actions.keys import no_keys
+from backups.errors import (
+    BackupAlreadyRunningError,
+    DomainError,
+    NodeDisabledError,
+    RestoreRefusedError,
+)
+from backups.models import Backup, BackupStatus, Job, Node, Site
 from backups.roles import Person
 from backups.states import JobKind
 
@@ -26,28 +29,35 @@ PROOF_PRIORITY = -100
 
 
 def start_proof(
-    *, backup: Backup, requested_by: Person | None = None, trigger: str = "manual"
+    *,
+    backup: Backup,
+    requested_by: Person | None = None,
+    trigger: str = "manual",
+    node: Node | None = None,
 ) -> Job:
     """Record a proof of the backup and have it sent; at most one of a backup runs at a time.
 
-    Raises `RestoreRefusedError` for a backup without a bundle or one that the site's node cannot
-    read, and `BackupAlreadyRunningError`.
+    On `node`, else on the site's own if that can, else on one that can. Raises
+    `RestoreRefusedError` for a backup without a bundle or one that no node can prove,
+    `NodeDisabledError`, and `BackupAlreadyRunningError`.
     """
-    site = read_anew(backup.site)
+    # As it is now: whoever asks may have found it before it was moved.
+    backup.site = Site.objects.select_related("node").get(pk=backup.site_id)
     if backup.status != BackupStatus.SUCCESS or not backup.object_key:
         raise RestoreRefusedError("This backup failed: there is no bundle to prove.")
-    made_on = node_of_backup(backup)
-    if backup.storage.type in NODE_BOUND_STORES and made_on.pk != site.node_id:
-        raise RestoreRefusedError(f"The bundle lies in a folder of {made_on}, not of {site.node}.")
-    require_keys(site.node, backup)
+    prover = node or queries.prover_of(backup)
+    if prover is None:
+        raise _why_nowhere(backup)
+    where = "" if prover == backup.site.node else f" on {prover}"
     try:
         return begin_job(
             kind=JobKind.VERIFY,
-            site=site,
+            site=backup.site,
+            node=prover,
             storage=backup.storage,
             requested_by=requested_by,
             trigger=trigger,
-            message=f"Proof of {backup.filename} is queued",
+            message=f"Proof of {backup.filename} is queued{where}",
             holds_site=False,
             source=backup,
             active_proof=backup,
@@ -57,6 +67,19 @@ def start_proof(
         if "active_proof" not in str(error):
             raise
         raise BackupAlreadyRunningError(f"A proof of {backup} is already running.") from error
+
+
+def _why_nowhere(backup: Backup) -> DomainError:
+    """Return what keeps the site's own node from it: no other one was in question."""
+    site, made_on = backup.site, queries.node_of_backup(backup)
+    if not site.node.is_enabled:
+        return NodeDisabledError(f"{site.node} is disabled; enable it to work on {site.name}.")
+    if not queries.can_reach(site.node, backup):
+        return RestoreRefusedError(
+            f"The bundle lies in a folder of {made_on}, not of {site.node}, and {made_on} cannot "
+            "prove it: it needs a live worker, and a scratch server for the database."
+        )
+    return no_keys(site.node)
 
 
 def begin_again(*, job: Job, requested_by: Person | None) -> Job:
@@ -71,9 +94,9 @@ def start_due_proofs() -> int:
     if not _is_time():
         return 0
     started = 0
-    for backup in queries.backups_to_prove(every=settings.HOLDFAST_PROOFS == "every"):
+    for node, backup in queries.proofs_due(every=settings.HOLDFAST_PROOFS == "every"):
         try:
-            start_proof(backup=backup, trigger=TRIGGER)
+            start_proof(backup=backup, trigger=TRIGGER, node=node)
             started += 1
         except (OperationalError, InterfaceError):
             raise  # the database is away, for the others as well

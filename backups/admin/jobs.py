@@ -85,6 +85,9 @@ class JobAdmin(OfSitesAdmin):
 
     @admin.display(description="node")
     def node_link(self, job: Job) -> str:
+        # Who sees the site sees its node's page, but not that of any other which proves its backup.
+        if job.node_id != job.site.node_id:
+            return job.node.name
         return row_link("node", job.node_id, job.node.name)
 
     @admin.display(description="node")

@@ -60,8 +60,12 @@ class WorkerInline(ReadOnlyInline):
 
     model = Worker
     fields = ("name", "hostname", "process_id", "concurrency", "is_leaving", "started_at",
-              "last_seen_at")  # fmt: skip
+              "last_seen_at", "tries")  # fmt: skip
     readonly_fields = fields
+
+    @admin.display(description="scratch databases")
+    def tries(self, worker: Worker) -> str:
+        return ", ".join(worker.scratch_engines) or NOTHING
 
 
 @admin.register(Node)

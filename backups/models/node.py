@@ -29,6 +29,8 @@ def validate_roots(roots: object) -> None:
 
 # Among the versions that a worker tells: whose bundles it can decrypt.
 OPENS = "age_recipients"
+# … and for which engines its host has servers to load backups into for trial.
+TRIES = "scratch_engines"
 
 
 class InputOutputClass(models.TextChoices):
@@ -154,8 +156,15 @@ class Worker(models.Model):
     @property
     def recipients(self) -> list[str]:
         """The public keys whose bundles the worker can decrypt, as it told beside its versions."""
-        told = str(self.versions.get(OPENS, ""))
-        return [recipient for recipient in told.split(",") if recipient]
+        return self._told(OPENS)
+
+    @property
+    def scratch_engines(self) -> list[str]:
+        """The database engines whose dumps the worker can load without the site's own server."""
+        return self._told(TRIES)
+
+    def _told(self, name: str) -> list[str]:
+        return [word for word in str(self.versions.get(name, "")).split(",") if word]
 
 
 class EnrolmentToken(models.Model):

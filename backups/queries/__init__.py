@@ -5,12 +5,13 @@ from backups.queries.followups import overdue, task_stats, tasks_with_state
 from backups.queries.keys import can_open
 from backups.queries.pages import page_of
 from backups.queries.plans import schedule_of
-from backups.queries.proofs import backups_to_prove
+from backups.queries.proofs import proofs_due
 from backups.queries.protection import (
     protection_counts,
     sites_with_protection,
     standing_failures,
 )
+from backups.queries.provers import can_reach, prover_of
 from backups.queries.quotas import node_quota, site_quota
 from backups.queries.schedules import (
     IS_DUE,
@@ -76,9 +77,9 @@ __all__ = [
     "audited_object",
     "audited_objects",
     "backup_status",
-    "backups_to_prove",
     "backups_visible_to",
     "can_open",
+    "can_reach",
     "events_visible_to",
     "follow_up_tasks_visible_to",
     "is_paused",
@@ -105,7 +106,9 @@ __all__ = [
     "page_of",
     "pause_words",
     "plan_of",
+    "proofs_due",
     "protection_counts",
+    "prover_of",
     "responsible_for",
     "running_attempts",
     "schedule_of",

@@ -72,9 +72,9 @@ def test_a_backup_that_cannot_be_read_holds_no_other_proof_up(
     )
     Site.objects.filter(pk=encrypted.site_id).update(proven_at=None)
     plain = make_backup(other, number=2)
-    assert queries.backups_to_prove(every=True) == [plain]
+    assert queries.proofs_due(every=True) == [(node, plain)]
     tell(live_worker, "age1ours")
-    assert queries.backups_to_prove(every=True) == [encrypted]
+    assert queries.proofs_due(every=True) == [(node, encrypted)]
 
 
 def test_damage_counts_against_a_backup_and_a_missing_key_does_not() -> None:

@@ -1,4 +1,7 @@
-"""A backup becomes a copy with a database of its own, and another site with another prefix."""
+"""A backup becomes a copy with a database of its own, and another site with another prefix.
+
+And of a site whose account may make no databases, and whose node goes.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pytest
 from tests.servers import wait_until
 from tests.servers.cluster import Cluster, running_cluster
 from tests.servers.mariadb import MariaDBServer
+from tests.servers.moto import S3Server
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.slow
@@ -19,11 +23,18 @@ pytestmark = pytest.mark.slow
 CONFIG = """<?php
 // As somebody wrote it by hand.
 define('DB_NAME', '{database}');
-define('DB_USER', 'root');
+define('DB_USER', '{user}');
 define('DB_PASSWORD', '{password}');
 define('DB_HOST', '127.0.0.1:{port}');
 $table_prefix = '{prefix}';
 require_once ABSPATH . 'wp-settings.php';
+"""
+SCRATCH_PASSWORD = "only-for-scratch-databases"
+TENANT_PASSWORD = "of-one-site-of-many"
+ACCOUNTS = rf"""
+CREATE USER scratch@'%' IDENTIFIED BY '{SCRATCH_PASSWORD}';
+GRANT ALL PRIVILEGES ON `%\_hf\_%`.* TO scratch@'%' WITH GRANT OPTION;
+CREATE USER tenant@'%' IDENTIFIED BY '{TENANT_PASSWORD}';
 """
 SERIALISED = 'a:1:{s:4:"logo";s:27:"http://%s/logo.png";}'
 TABLES = """
@@ -84,19 +95,27 @@ class Place:
 
 @pytest.fixture(scope="module")
 def cluster(
-    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+    redis_server: RedisServer,
+    mariadb_server: MariaDBServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("elsewhere")
     url = f"sqlite:///{directory / 'panel.sqlite3'}"
-    with running_cluster(directory, url, redis_server.url) as cluster:
+    mariadb_server.execute(ACCOUNTS)
+    scratch = f"mysql://scratch:{SCRATCH_PASSWORD}@{mariadb_server.host}:{mariadb_server.port}"
+    settings = {"HOLDFAST_SCRATCH_DATABASES": scratch}
+    with running_cluster(directory, url, redis_server.url, settings=settings) as cluster:
         (directory / "store").mkdir()
         storage = {"type": "local", "config": {"path": str(directory / "store")}}
         body = {"name": "disk", "is_default": True, **storage}
         assert cluster.post("/api/v1/storage/providers", body).status == 201
         yield cluster
+    mariadb_server.execute("DROP USER scratch@'%', tenant@'%'")
 
 
-def made(cluster: Cluster, server: MariaDBServer, host: str, prefix: str) -> Place:
+def made(
+    cluster: Cluster, server: MariaDBServer, host: str, prefix: str, user: str = "root"
+) -> Place:
     database = server.create_database()
     # The lengths in what PHP serialised are right for these hosts alone.
     serialised = (SERIALISED % host).replace("s:27", f"s:{len(f'http://{host}/logo.png')}")
@@ -105,9 +124,13 @@ def made(cluster: Cluster, server: MariaDBServer, host: str, prefix: str) -> Pla
     server.execute(TABLES.format(**values), database)
     (path / "wp-content").mkdir(parents=True)
     (path / "wp-content" / "index.php").write_text(f"<?php // {host}")
-    password = server.password.replace("\\", "\\\\").replace("'", "\\'")
-    config = CONFIG.format(database=database, password=password, port=server.port, prefix=prefix)
-    (path / "wp-config.php").write_text(config)
+    if user == "root":
+        password = server.password.replace("\\", "\\\\").replace("'", "\\'")
+    else:
+        password = TENANT_PASSWORD
+        server.execute(f"GRANT ALL PRIVILEGES ON `{database}`.* TO {user}@'%'")
+    access = {"user": user, "password": password, "port": server.port}
+    (path / "wp-config.php").write_text(CONFIG.format(database=database, prefix=prefix, **access))
     answer = cluster.post("/api/v1/sites/manual", {"path": str(path), "name": host})
     assert answer.status == 201, answer
     return Place(cluster, server, answer.body["id"], path, database)
@@ -183,3 +206,41 @@ def test_one_table_comes_back_and_the_others_stay(places: tuple[Place, Place]) -
     assert one.option("one_options", "blogname") == "one.example"
     assert one.server.execute("SELECT COUNT(*) FROM one_posts", one.database).strip() == "0"
     assert job["parameters"]["tables"] == ["one_options"]
+
+
+def test_a_site_without_rights_is_restored_and_proven_once_its_node_is_gone(
+    cluster: Cluster, mariadb_server: MariaDBServer, moto_s3: S3Server
+) -> None:
+    store = {"name": "bucket", "type": "s3", "config": moto_s3.config()}
+    storage = cluster.post("/api/v1/storage/providers", store)
+    assert storage.status == 201, storage
+    site = made(cluster, mariadb_server, "three.example", "three_", user="tenant")
+    path = f"/api/v1/sites/{site.id}"
+    assert cluster.request("PATCH", path, {"storage_id": storage.body["id"]}).status == 200
+    backup = site.backed_up()
+    mariadb_server.execute("UPDATE three_options SET option_value = 'lost'", site.database)
+    site.restored(backup_id=backup, checkpoint=False)
+    assert site.option("three_options", "blogname") == "three.example"
+    rights = "SELECT Db FROM mysql.db WHERE User = 'tenant'"
+    assert mariadb_server.execute(rights).split() == [site.database]
+
+    cluster.daemons["worker"].stop(timeout=20)
+    cluster.manage("node", "add", "web-02", "--root", str(cluster.directory / "nothing"))
+    cluster.start(
+        "worker-of-web-02",
+        *("manage.py", "worker", "--node", "web-02"),
+        ready=cluster.says("worker-of-web-02", " ready."),
+        environment={"HOLDFAST_SPOOL_DIRECTORY": str(cluster.directory / "spool-02")},
+    )
+    (site.path / "wp-config.php").unlink()
+    proof = cluster.post(f"/api/v1/backups/{backup}/verify")
+    assert proof.status == 202, proof
+    assert site.ended(proof.body["job_id"])["node"] == "web-02"
+    [receipt] = cluster.get(f"/api/v1/backups/{backup}/proofs").body
+    assert (receipt["outcome"], receipt["node"], receipt["facts"]["rows"]) == (
+        "passed",
+        "web-02",
+        5,
+    )
+    assert mariadb_server.execute("SHOW DATABASES LIKE '%\\_hf\\_%'") == ""
+    assert not list((cluster.directory / "spool-02").glob("[!.]*"))

@@ -40,6 +40,9 @@ def secrets_of(environment: Mapping[str, str], more: Mapping[str, str]) -> dict[
         # One that is a word of everyday use, as a test server's may be, would be found anywhere.
         if password and len(password) >= 8:
             found[name] = unquote(password)
+    for url in environment.get("HOLDFAST_SCRATCH_DATABASES", "").split(","):
+        if password := urlsplit(url).password:
+            found[f"HOLDFAST_SCRATCH_DATABASES: {urlsplit(url).username}"] = unquote(password)
     return found
 
 

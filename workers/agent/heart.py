@@ -11,11 +11,12 @@ import psutil
 from django.conf import settings
 
 from backups.actions import nodes
-from backups.models.node import OPENS
+from backups.models.node import OPENS, TRIES
 from workers.agent.post import Post
 from workers.engine.age import read_identities
 from workers.engine.errors import EngineError
 from workers.engine.versions import tool_versions
+from workers.scratch import scratch_servers
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +30,18 @@ def beat(post: Post, processes: int) -> bool:
         process_id=post.process_id,
         concurrency=processes,
         reading=read_host(),
-        versions={**tool_versions(), OPENS: ",".join(readable_recipients())},
+        versions=told_versions(),
         identity=post.identity,
     )
+
+
+def told_versions() -> dict[str, str]:
+    """Return the versions of this host's tools, whose bundles it opens, and what it can load."""
+    return {
+        **tool_versions(),
+        OPENS: ",".join(readable_recipients()),
+        TRIES: ",".join(sorted({server.engine for server in scratch_servers()})),
+    }
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from workers.agent.post import Post
 from workers.engine import marks
 from workers.engine.errors import EngineError
 from workers.remains import remove_from_storage
+from workers.scratch import scratch_servers
 from workers.stages.restoring import settle
 
 logger = logging.getLogger(__name__)
@@ -214,7 +215,7 @@ def remove_from_host(leftover: Leftover, spool: Path) -> tuple[CleanupReport, bo
     folder = spool / leftover.folder_name
     was_there = folder.exists()
     # A restore that was cut off: the site is brought into one of two states first.
-    settle(folder)
+    settle(folder, scratch_servers())
     freed = remove_for_good(folder)
     is_gone = not folder.exists()
     removed = int(was_there and is_gone)

@@ -53,6 +53,7 @@ def run(context: StageContext) -> StageResult:
             "engine": spec.engine,
             "facts": {
                 **asdict(facts),
+                "engine": spec.engine,
                 "tables": dict(facts.tables),
                 "table_offsets": offsets,
             },

@@ -18,7 +18,7 @@ def run(context: StageContext) -> StageResult:
 
     After a restore also what was replaced, which is still beside the site.
     """
-    settle(context.job_directory)
+    settle(context.job_directory, context.scratch_servers)
     freed = remove_tree(context.job_directory)
     if context.job_directory.exists():
         warning = f"{context.job_directory} could not be removed; remove it by hand"

@@ -90,6 +90,8 @@ class StageContext:
     must stay free there when a job begins; `throttle` is how fast the node may upload.
     `identity_file` holds the keys that open encrypted bundles, where this node has any.
     `parameters` is what was asked for and `bundle` what of, in a restore and a proof.
+    `scratch_servers` are this node's database servers for trials, specs without a name; where the
+    job `is_elsewhere`, on another node than the site's, they are all that it may use.
     """
 
     job_id: str
@@ -113,6 +115,8 @@ class StageContext:
     bundle: BundleSpec | None = None
     throttle: Throttle | None = None
     identity_file: Path | None = None
+    scratch_servers: tuple[DatabaseSpec, ...] = ()
+    is_elsewhere: bool = False
 
     def folder_of(self, stage: str) -> Path | None:
         """Return the folder that a finished stage left, None if it left none on purpose.

@@ -11,18 +11,13 @@ from typing import Any
 from workers.engine.bundle import BundleReader, ExtractReport, extract
 from workers.engine.bundle.dump import DUMP_NAME
 from workers.engine.bundle.manifest import MANIFEST_NAME
-from workers.engine.databases import open_restorer
-from workers.engine.databases.base import Database, TableFacts
+from workers.engine.databases.base import Database, TableFacts, table_facts
 from workers.engine.errors import EngineError
 from workers.engine.wordpress.facts import compare_facts
 from workers.stages.context import StageContext, StageResult, megabytes
-from workers.stages.restoring import (
-    attempt_label,
-    opened_bundle,
-    remember_database,
-    target_of,
-)
+from workers.stages.restoring import attempt_label, opened_bundle
 from workers.stages.room import require_room
+from workers.stages.trial import prepare_trial
 from workers.stages.wordpress_facts import after_restore, summary_of_wordpress
 
 # Sentences in one error: what is wrong with thousands of files is told by the first of them.
@@ -53,9 +48,8 @@ def run(context: StageContext) -> StageResult:
     differences += compare_facts(*(_only("folders", facts) for facts in (recorded, found.facts)))
     # A site that was updated while it was read says two things at once, and is whole all the same.
     oddities = compare_facts(*(_only("wordpress", facts) for facts in (recorded, found.facts)))
-    # Another release may write the same rows in other words.
-    is_same_release = found.server == (recorded.get("database") or {}).get("server_version")
-    (differences if is_same_release else oddities).extend(changed)
+    # Another release, or another setting, may write the same rows in other words.
+    (differences if found.reads_alike else oddities).extend(changed)
     if differences:
         raise EngineError(
             "\n".join(differences[:MOST_TOLD]),
@@ -84,10 +78,13 @@ def _only(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Found:
-    """What a trial restore took, in seconds, and what is there after it; `server` is a version."""
+    """What a trial restore took, in seconds, and what is there after it.
+
+    Checksums prove something where the dump of it `reads_alike`.
+    """
 
     seconds: float
-    server: str | None = None
+    reads_alike: bool = False
     tables: Mapping[str, TableFacts] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -107,20 +104,10 @@ def _load(
 ) -> None:
     """Load the dump into a scratch database, count what is in it, and drop it."""
     context.reporter.detail("Restoring the database for trial")
-    spec = target_of(context, bundle).database
-    if spec is None:
-        raise EngineError(
-            f"{context.site.name} has no database server for a trial restore",
-            hint="Set the site's database.",
-            permanent=True,
-            code="no_database",
-        )
-    remember_database(context.job_directory, spec)
-    restorer, check = open_restorer(spec), context.reporter.check
-    earlier = [attempt_label(context.job_id, epoch) for epoch in range(1, context.epoch)]
-    restorer.drop_leftovers(earlier, check=check)
+    dumped = recorded["database"]
+    trial, check = prepare_trial(context, bundle, dumped), context.reporter.check
     begun = time.monotonic()
-    with restorer.scratch(
+    with trial.server.scratch(
         bundle.read(DUMP_NAME),
         label=attempt_label(context.job_id, context.epoch),
         scratch_directory=str(_folder(context, "scratch")),
@@ -129,8 +116,9 @@ def _load(
         found.seconds += time.monotonic() - begun
         context.reporter.detail("Counting rows and sums")
         counting = str(_folder(context, "counting"))
-        found.server = database.estimate(check=check).server_version
-        found.tables = database.checksums(scratch_directory=counting, check=check)
+        with database.dump(scratch_directory=counting, check=check) as dump:
+            found.tables = table_facts(dump)
+            found.reads_alike = trial.reads_alike(dumped, dump.facts())
         found.facts = _facts(context, database, found.tables, recorded)
 
 

@@ -52,6 +52,9 @@ def _account(said: Mapping[str, Any]) -> dict[str, Any]:
     facts = summary_of(database, files)
     if any(type(number) is not int for number in facts.values()):
         raise TypeError("a count is no number")
+    kept: dict[str, Any] = dict(facts)
+    if database is None or "engine" in database:
+        kept["database_engine"] = _text(database["engine"]) if database else ""
     return {
         "site_uuid": _text(site["uuid"]),
         "site_name": _text(site["name"]),
@@ -61,7 +64,7 @@ def _account(said: Mapping[str, Any]) -> dict[str, Any]:
         "sealed_at": _moment(said["sealed_at"]),
         "is_suspect": bool(said.get("suspicions")),
         "encrypted_to": [_text(recipient) for recipient in said.get("encrypted_to", [])],
-        "facts": facts,
+        "facts": kept,
     }
 
 

@@ -70,7 +70,8 @@ def run(context: StageContext) -> StageResult:
 def _load(context: StageContext, bundle: BundleReader, spec: DatabaseSpec) -> DatabaseSwitch:
     """Load what is wanted of the dump beside the live database."""
     remember_database(context.job_directory, spec)
-    restorer, check = open_restorer(spec), context.reporter.check
+    restorer = open_restorer(spec, context.scratch_servers)
+    check = context.reporter.check
     earlier = [attempt_label(context.job_id, epoch) for epoch in range(1, context.epoch)]
     restorer.drop_leftovers(earlier, check=check)
     _require_place(context, spec)
@@ -123,7 +124,7 @@ def in_new_tree(spec: DatabaseSpec, files: Sequence[FileSwitch]) -> tuple[Databa
 
 def _settled(context: StageContext) -> StageResult:
     """Go on from where an earlier attempt was cut off in the middle of the exchange."""
-    if settle(context.job_directory) == SWITCHED:
+    if settle(context.job_directory, context.scratch_servers) == SWITCHED:
         return StageResult({"directory": ""}, "Database restored")
     raise WorkMissing(
         "The exchange was cut off and had to be taken back: the site is as before",

@@ -34,7 +34,7 @@ def run(context: StageContext) -> StageResult:
         return StageResult({"directory": "", "switches": []}, "No files were asked for")
     if context.parameters["dry_run"]:
         return _plan(context)
-    if settle(context.job_directory) == SWITCHED:
+    if settle(context.job_directory, context.scratch_servers) == SWITCHED:
         return StageResult({"directory": "", "switches": []}, DONE)
     with opened_bundle(context) as bundle:
         target = target_of(context, bundle)

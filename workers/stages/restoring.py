@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from workers.engine.age import plain_source
 from workers.engine.bundle import BundleReader
 from workers.engine.bundle.dump import DUMP_NAME
 from workers.engine.confinement import resolve_new_below
-from workers.engine.databases import open_restorer
+from workers.engine.databases import open_restorer, open_trial_server
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.databases.private import write_private
 from workers.engine.errors import EngineError
@@ -59,41 +59,57 @@ def remember_database(job_directory: Path, spec: DatabaseSpec) -> None:
     """Keep how the database is reached for whoever must settle the restore after a kill.
 
     In a file of mode 0600 that goes with the job's folder: the site's own wp-config.php may be
-    the very thing that is being exchanged.
+    the very thing that is being exchanged. Of a scratch server without its password, which is in
+    the node's settings.
     """
     path = job_directory / SPEC_NAME
     path.unlink(missing_ok=True)
-    write_private(path, json.dumps(asdict(spec)))
+    write_private(path, json.dumps(asdict(spec if spec.name else _without_password(spec))))
 
 
-def settle(job_directory: Path) -> str:
+def settle(job_directory: Path, servers: Sequence[DatabaseSpec] = ()) -> str:
     """Bring the site into one of two states: `switched` is as asked, "" as before.
 
-    Removes what was prepared, and scratch databases of the job's attempts. Raises `EngineError` if
-    that cannot be done now; asking again later does no harm.
+    Removes what was prepared, and scratch databases of the job's attempts, also from the node's
+    scratch `servers`. Raises `EngineError` if that cannot be done now; asking again later does no
+    harm.
     """
-    spec = _remembered(job_directory)
-    result = journal_of(job_directory).settle(partial(make_switch, spec))
+    spec = _remembered(job_directory, servers)
+    result = journal_of(job_directory).settle(partial(make_switch, spec, servers))
     if spec is not None:
         epochs = range(1, _last_epoch(job_directory) + 1)
         labels = (attempt_label(job_directory.name, epoch) for epoch in epochs)
-        open_restorer(spec).drop_leftovers(labels)
+        place = open_restorer(spec, servers) if spec.name else open_trial_server(spec)
+        place.drop_leftovers(labels)
     return result
 
 
-def make_switch(spec: DatabaseSpec | None, record: Mapping[str, Any]) -> Switch:
+def make_switch(
+    spec: DatabaseSpec | None, lenders: Sequence[DatabaseSpec], record: Mapping[str, Any]
+) -> Switch:
     """Return the switch that a journal's record describes."""
     if record.get("kind") == file_switch.KIND:
         return file_switch.FileSwitch.from_record(record)
     assert spec is not None, "a database was prepared without being remembered"
-    return open_restorer(spec).from_record(record)
+    return open_restorer(spec, lenders).from_record(record)
 
 
-def _remembered(job_directory: Path) -> DatabaseSpec | None:
+def _remembered(job_directory: Path, servers: Sequence[DatabaseSpec]) -> DatabaseSpec | None:
+    """Return the database that the job uses; None also for a scratch server that is ours no more.
+
+    Nobody could sign in there to remove anything.
+    """
     try:
-        return DatabaseSpec(**json.loads((job_directory / SPEC_NAME).read_text()))
+        spec = DatabaseSpec(**json.loads((job_directory / SPEC_NAME).read_text()))
     except FileNotFoundError:
         return None
+    if spec.name:
+        return spec
+    return next((server for server in servers if _without_password(server) == spec), None)
+
+
+def _without_password(spec: DatabaseSpec) -> DatabaseSpec:
+    return replace(spec, password="")
 
 
 def _last_epoch(job_directory: Path) -> int:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from panel.scratch_urls import scratch_servers as scratch_databases
 from tests.servers.age import make_key
-from workers.agent.heart import read_host, readable_recipients
+from workers.agent.heart import read_host, readable_recipients, told_versions
 
 
 def test_reading_holds_three_shares_when_all_is_well(
@@ -45,3 +46,14 @@ def test_a_worker_tells_whose_bundles_it_can_open(
     assert "opens no encrypted bundle" in caplog.text
     assert key.secret not in caplog.text
     readable_recipients.cache_clear()
+
+
+def test_a_worker_tells_which_engines_it_has_scratch_servers_for(
+    settings: pytest.FixtureRequest,
+) -> None:
+    text = "postgres://a:pw-of-a@one,mysql://b@two mariadb://c@three:3307"
+    settings.HOLDFAST_SCRATCH_DATABASES = scratch_databases(text, "X")
+    assert told_versions()["scratch_engines"] == "mysql,postgresql"
+    assert "pw-of-a" not in str(told_versions())
+    settings.HOLDFAST_SCRATCH_DATABASES = []
+    assert told_versions()["scratch_engines"] == ""

@@ -66,11 +66,18 @@ class Pipeline:
 
     def run(self, stage: str, reporter: Reporter | None = None) -> StageResult:
         """Run a stage as a new attempt; its outputs count from now on."""
+        result: StageResult = STAGES[stage].load()(self.context(stage, reporter))
+        # Rows hold JSON, so what a later stage gets has been through it.
+        self.outputs[stage] = json.loads(json.dumps(result.outputs))
+        return result
+
+    def context(self, stage: str, reporter: Reporter | None = None) -> StageContext:
+        """Return what a new attempt at the stage is given."""
         self.epoch += 1
         token = uuid.uuid4().hex
         directory = self.job_directory / f"{stage}-{self.epoch}-{token}"
         directory.mkdir(parents=True)
-        context = StageContext(
+        return StageContext(
             job_id=self.job_id,
             epoch=self.epoch,
             token=token,
@@ -89,10 +96,6 @@ class Pipeline:
             save_checkpoint=lambda saved: self.checkpoints.__setitem__(stage, saved),
             reserve_object_key=lambda: f"node/site/example.com_{self.epoch}.tar.zst",
         )
-        result: StageResult = STAGES[stage].load()(context)
-        # Rows hold JSON, so what a later stage gets has been through it.
-        self.outputs[stage] = json.loads(json.dumps(result.outputs))
-        return result
 
 
 def sqlite_pipeline(directory: Path, **fields: Any) -> Pipeline:

@@ -13,7 +13,10 @@ from workers.engine.restore.switching import Switch
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSpec:
-    """Where a database is and who reads it. For SQLite, `name` is the path of its file."""
+    """Where a database is and who reads it. For SQLite, `name` is the path of its file.
+
+    One without a `name` is a scratch server: whoever loads for trial makes a database of its own.
+    """
 
     engine: str
     name: str
@@ -72,7 +75,8 @@ class TableFacts:
 class DumpFacts:
     """What a finished dump holds. `tables` has None for a table whose rows could not be counted.
 
-    `checksums` has the checksum of each table's rows, as the dump's text has them.
+    `checksums` has the checksum of each table's rows, as the dump's text has them; `dialect` what
+    beside the versions of server and tool decides how that text reads.
     """
 
     tool: str
@@ -82,6 +86,7 @@ class DumpFacts:
     tables: Mapping[str, int | None]
     warnings: tuple[str, ...] = ()
     checksums: Mapping[str, str] = field(default_factory=dict)
+    dialect: str = ""
 
 
 class Dump(Protocol):
@@ -157,11 +162,36 @@ class DatabaseSwitch(Switch, Protocol):
         """Where what was loaded can be looked at, and changed, until it is switched."""
 
 
-class Restorer(Protocol):
-    """One kind of database server, to restore to. Implementations take a `DatabaseSpec`.
+class TrialServer(Protocol):
+    """A place to load a dump into and to look at it. Implementations take a `DatabaseSpec`.
 
     `label` tells the scratch databases of one attempt from all others: up to 16 small letters and
     digits. `pieces` is the text of a dump as `Database.dump` gave it, cut anywhere.
+    """
+
+    def scratch(
+        self,
+        pieces: Iterable[bytes],
+        *,
+        label: str,
+        scratch_directory: str,
+        check: Callable[[], None] = ...,
+        reporter: Reporter = ...,
+    ) -> AbstractContextManager[Database]:
+        """Load the dump into a scratch database of its own, which is dropped at the end."""
+
+    def drop_leftovers(self, labels: Iterable[str], *, check: Callable[[], None] = ...) -> None:
+        """Remove the scratch databases of attempts that died; those of `labels` alone.
+
+        What had begun to be switched and was not completed is taken back first.
+        """
+
+
+class Restorer(TrialServer, Protocol):
+    """One kind of database server, to restore to. See `TrialServer`.
+
+    Implementations take a `DatabaseSpec` and `lenders`: accounts that may lend the spec's user what
+    it lacks to make scratch databases, where they are of the same server.
     """
 
     def prepare(
@@ -188,23 +218,6 @@ class Restorer(Protocol):
         self, record: Mapping[str, Any], *, check: Callable[[], None] = ...
     ) -> DatabaseSwitch:
         """Return the switch whose `record` this is, in whatever state it is now."""
-
-    def scratch(
-        self,
-        pieces: Iterable[bytes],
-        *,
-        label: str,
-        scratch_directory: str,
-        check: Callable[[], None] = ...,
-        reporter: Reporter = ...,
-    ) -> AbstractContextManager[Database]:
-        """Load the dump into a scratch database of its own, which is dropped at the end."""
-
-    def drop_leftovers(self, labels: Iterable[str], *, check: Callable[[], None] = ...) -> None:
-        """Remove the scratch databases of attempts that died; those of `labels` alone.
-
-        What had begun to be switched and was not completed is taken back first.
-        """
 
 
 def unchecked() -> None:

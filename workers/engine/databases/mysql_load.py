@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from workers.engine.databases.base import DatabaseSpec, TableMark, unchecked
+from workers.engine.databases.causes import DENIED
 from workers.engine.databases.feeding import feed, joined
 from workers.engine.databases.mysql_client import (
     MySQLClient,
@@ -16,6 +17,7 @@ from workers.engine.databases.mysql_client import (
     quote_name,
     quote_text,
 )
+from workers.engine.databases.mysql_lending import is_denied, lend, take_back
 from workers.engine.databases.mysql_scan import MySQLScan
 from workers.engine.errors import EngineError
 from workers.engine.process import ProcessFailed
@@ -61,46 +63,68 @@ def load(
 
 @contextlib.contextmanager
 def scratch_database(
-    spec: DatabaseSpec, name: str, check: Callable[[], None], scratch_directory: str
+    spec: DatabaseSpec,
+    name: str,
+    check: Callable[[], None],
+    scratch_directory: str,
+    lenders: Sequence[DatabaseSpec] = (),
 ) -> Iterator[MySQLClient]:
     """Make the empty database `name`, like the spec's own; drop it where the block raises.
 
     Yields a client for the spec's own database.
     """
     with connected(spec, check, scratch_directory) as client:
-        create(client, name)
+        create(client, name, lenders=lenders)
         try:
             yield client
         except BaseException:
             # The error matters more, and somebody who stops has no time: leftovers are dropped.
             with contextlib.suppress(EngineError), connected(spec, unchecked) as unhurried:
                 unhurried.execute(f"DROP DATABASE IF EXISTS {quote_name(name)}")
+                take_back(unhurried, [name], lenders)
             raise
 
 
-def create(client: MySQLClient, name: str, *, anew: bool = True) -> None:
-    """Make the database `name` with the character set of the client's; `anew` drops one first."""
+def create(
+    client: MySQLClient,
+    name: str,
+    *,
+    anew: bool = True,
+    lenders: Sequence[DatabaseSpec] = (),
+) -> None:
+    """Make the database `name` with the character set of the client's; `anew` drops one first.
+
+    Where the client's user may not, one of `lenders` lets it.
+    """
     [(charset, collation)] = client.query(
         "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"  # noqa: S608
         f" FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {quote_text(client.spec.name)}"
     )
     drop = f"DROP DATABASE IF EXISTS {quote_name(name)};" if anew else ""
+    statements = (
+        f"{drop} CREATE DATABASE IF NOT EXISTS {quote_name(name)}"
+        f" CHARACTER SET {charset} COLLATE {collation}"
+    )
     try:
-        client.execute(
-            f"{drop} CREATE DATABASE IF NOT EXISTS {quote_name(name)}"
-            f" CHARACTER SET {charset} COLLATE {collation}"
-        )
+        client.execute(statements)
     except EngineError as error:
-        if "(42000)" not in error.message and "denied" not in error.message:
+        if not is_denied(error):
             raise
-        pattern = (client.spec.name + "_hf_").replace("_", "\\_")
-        raise EngineError(
-            f"The user may not make the scratch database {name}, without which nothing can be"
-            " restored safely",
-            hint=f"As an administrator: GRANT ALL PRIVILEGES ON `{pattern}%`.* TO the site's user.",
-            permanent=True,
-            code="privileges_missing",
-        ) from error
+        if not lend(client, name, lenders):
+            raise _no_database(client, name) from error
+        client.execute(statements)
+
+
+def _no_database(client: MySQLClient, name: str) -> EngineError:
+    pattern = (client.spec.name + "_hf_").replace("_", "\\_")
+    return EngineError(
+        f"The user may not make the scratch database {name}, without which nothing can be"
+        " restored safely",
+        hint=f"As an administrator: GRANT ALL PRIVILEGES ON `{pattern}%`.* TO the site's user. Or"
+        " name an account that may lend that in HOLDFAST_SCRATCH_DATABASES on the node.",
+        permanent=True,
+        code=DENIED.code,
+    )
 
 
 def _after_preamble(text: Iterator[bytes]) -> Iterator[bytes]:

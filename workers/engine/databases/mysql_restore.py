@@ -1,7 +1,8 @@
 """Restores to MySQL and MariaDB: see `mysql_load` and `mysql_switch` for the two halves.
 
 The user must be allowed to make databases named `<name>_hf_…` (hosts with panels grant that by a
-pattern). Without that right a restore is refused, with the statement that grants it: to load beside
+pattern), or another account lends it that right (`mysql_lending`). Without it a restore is refused,
+with the statement that grants it: to load beside
 the live tables, into the same database, each name within the dump would have to be rewritten, in
 foreign keys and triggers too, and the constraints' names would collide with the live ones.
 """
@@ -9,7 +10,7 @@ foreign keys and triggers too, and the constraints' names would collide with the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,20 +18,19 @@ from workers.engine.databases.base import SILENT, DatabaseSpec, unchecked
 from workers.engine.databases.mysql import MySQLDatabase
 from workers.engine.databases.mysql_client import MySQLClient, connected, quote_name, quote_text
 from workers.engine.databases.mysql_load import load, scratch_database
-from workers.engine.databases.mysql_objects import drop_statements, read_objects
 from workers.engine.databases.mysql_switch import MySQLSwitch, Places
+from workers.engine.databases.mysql_trial import NAME_BYTES, load_for_trial
 from workers.engine.databases.scratch_names import scratch_name
 from workers.engine.errors import EngineError
 from workers.engine.progress import Reporter
-
-NAME_BYTES = 64
 
 
 class MySQLRestorer:
     """Restores to one database of a MySQL or MariaDB server. See `base.Restorer`."""
 
-    def __init__(self, spec: DatabaseSpec) -> None:
+    def __init__(self, spec: DatabaseSpec, lenders: Sequence[DatabaseSpec] = ()) -> None:
         self._spec = spec
+        self._lenders = lenders
 
     def prepare(
         self,
@@ -50,14 +50,17 @@ class MySQLRestorer:
         places = self._places(label)
         with connected(self._spec, check) as client:
             self._refuse_unsettled(client, places)
-        with scratch_database(self._spec, places.new, check, scratch_directory) as client:
+        with scratch_database(
+            self._spec, places.new, check, scratch_directory, self._lenders
+        ) as client:
             scan = load(client, places.new, pieces, tables, reporter)
             came = _tables(client, places.new)
             if tables is not None:
                 _require_all(tables, came)
                 _refuse_foreign_keys(client, (places.live, places.new), tables)
                 came = [name for name in came if name in tables]
-            switch = MySQLSwitch(self._spec, places, _counts(scan.tables, came, tables), check)
+            counts = _counts(scan.tables, came, tables)
+            switch = self._switch(places, counts, check)
             switch.open_ledger(client, came, is_whole=tables is None)
         return switch
 
@@ -72,9 +75,7 @@ class MySQLRestorer:
     ) -> MySQLSwitch:
         """See `Restorer.from_record`."""
         names = ("live", "new", "old", "ledger")
-        return MySQLSwitch(
-            self._spec, Places(**{name: record[name] for name in names}), check=check
-        )
+        return self._switch(Places(**{name: record[name] for name in names}), None, check)
 
     @contextlib.contextmanager
     def scratch(
@@ -90,9 +91,7 @@ class MySQLRestorer:
         places = self._places(label)
         spec = replace(self._spec, name=places.new)
         with scratch_database(self._spec, places.new, check, scratch_directory) as client:
-            load(client, places.new, pieces, None, reporter)
-            there = MySQLClient(spec, client.options, check)
-            there.execute(drop_statements(read_objects(there, kinds=("EVENT",))) or "DO 0")
+            load_for_trial(client, places.new, pieces, reporter)
             yield MySQLDatabase(spec)
         with connected(self._spec, unchecked) as client:
             client.execute(f"DROP DATABASE IF EXISTS {quote_name(places.new)}")
@@ -102,10 +101,18 @@ class MySQLRestorer:
     ) -> None:
         """See `Restorer.drop_leftovers`."""
         for label in labels:
-            switch = MySQLSwitch(self._spec, self._places(label), check=check)
+            switch = self._switch(self._places(label), None, check)
             if not switch.is_switched():
                 switch.revert()
             switch.discard()
+
+    def _switch(
+        self,
+        places: Places,
+        tables: Mapping[str, int | None] | None,
+        check: Callable[[], None],
+    ) -> MySQLSwitch:
+        return MySQLSwitch(self._spec, places, tables, check, self._lenders)
 
     def _places(self, label: str) -> Places:
         name = self._spec.name

@@ -29,13 +29,14 @@ else is touched, but for their triggers.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from workers.engine.databases.base import DatabaseSpec, unchecked
 from workers.engine.databases.mysql_client import MySQLClient, connected, quote_name, quote_text
 from workers.engine.databases.mysql_inspect import broken_views
+from workers.engine.databases.mysql_lending import take_back
 from workers.engine.databases.mysql_load import create
 from workers.engine.databases.mysql_objects import (
     CodeObject,
@@ -101,11 +102,13 @@ class MySQLSwitch:
         places: Places,
         tables: Mapping[str, int | None] | None = None,
         check: Callable[[], None] = unchecked,
+        lenders: Sequence[DatabaseSpec] = (),
     ) -> None:
         self.tables: Mapping[str, int | None] = tables or {}
         self._spec = spec
         self._places = places
         self._check = check
+        self._lenders = lenders
 
     @property
     def loaded(self) -> DatabaseSpec | None:
@@ -173,6 +176,7 @@ class MySQLSwitch:
             for name in order:
                 if name in state.databases:
                     self._execute(client, f"DROP DATABASE IF EXISTS {quote_name(name)}")
+            take_back(client, order, self._lenders)
 
     def is_switched(self) -> bool:
         """Whether the live tables are those of the dump."""
@@ -210,7 +214,7 @@ class MySQLSwitch:
             code = [each for each in read_objects(client) if state.affected(each)]
             broken = broken_views(client, [each.name for each in code if each.kind == "VIEW"])
             code = [each for each in code if each.kind != "VIEW" or each.name not in broken]
-            create(client, self._places.old, anew=False)
+            create(client, self._places.old, anew=False, lenders=self._lenders)
             self._execute(client, self._insert("old", {"code": [asdict(each) for each in code]}))
             state = replace(state, old_code=code)
         return state

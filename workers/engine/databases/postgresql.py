@@ -84,6 +84,11 @@ _TABLES = """
                       AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass)
     ORDER BY 1
 """
+# The version, then what else decides how values read in a dump; pg_dump itself sets the rest.
+_SERVER = (
+    "SELECT current_setting('server_version'), concat_ws(' ', current_setting('server_encoding'),"
+    " current_setting('TimeZone'), current_setting('bytea_output'), current_setting('lc_monetary'))"
+)
 _KINDS = {"r": "table", "v": "view", "m": "materialized view"}
 
 
@@ -124,7 +129,7 @@ class PostgreSQLDatabase:
         self, *, scratch_directory: str, check: Callable[[], None] = lambda: None
     ) -> Iterator[PostgreSQLDump]:
         """See `Database.dump`."""
-        [(server_version,)] = self.query("SHOW server_version", check=check)
+        [(server_version, dialect)] = self.query(_SERVER, check=check)
         tool = find_program("pg_dump", hint=INSTALL)
         with (
             signed_in(self._spec, scratch_directory) as access,
@@ -135,7 +140,7 @@ class PostgreSQLDatabase:
                 check=check,
             ) as process,
         ):
-            yield PostgreSQLDump(process, self._spec.name, server_version, tool)
+            yield PostgreSQLDump(process, self._spec.name, server_version, dialect, tool)
 
     def checksums(
         self, *, scratch_directory: str, check: Callable[[], None] = lambda: None
@@ -154,10 +159,13 @@ class PostgreSQLDatabase:
 class PostgreSQLDump:
     """A running `pg_dump`. See `base.Dump`."""
 
-    def __init__(self, process: Process, name: str, server_version: str, tool: str) -> None:
+    def __init__(
+        self, process: Process, name: str, server_version: str, dialect: str, tool: str
+    ) -> None:
         self._process = process
         self._name = name
         self._server_version = server_version
+        self._dialect = dialect
         self._tool = tool
         self._scan = PostgreSQLScan()
         self._finished = False
@@ -184,6 +192,7 @@ class PostgreSQLDump:
             tables=dict(self._scan.tables),
             warnings=(f"{self._process.program} said: {said}",) if said else (),
             checksums=dict(self._scan.checksums),
+            dialect=self._dialect,
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +57,8 @@ _PROPERTIES = """
 class PostgreSQLRestorer:
     """Restores to one database of a PostgreSQL server. See `base.Restorer`."""
 
-    def __init__(self, spec: DatabaseSpec) -> None:
+    def __init__(self, spec: DatabaseSpec, lenders: Sequence[DatabaseSpec] = ()) -> None:
+        # Renaming a database takes being its owner: nobody can lend that.
         self._spec = spec
 
     def prepare(

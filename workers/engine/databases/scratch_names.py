@@ -7,6 +7,8 @@ import re
 
 from workers.engine.errors import EngineError
 
+# What scratch databases on a server of their own are named after.
+OWN_NAME = "holdfast"
 _LABEL = re.compile(r"[a-z0-9]{1,16}\Z")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ PAGE_BYTES = 4096
 class SQLiteRestorer:
     """Restores to one SQLite file, `DatabaseSpec.name` its path. See `base.Restorer`."""
 
-    def __init__(self, spec: DatabaseSpec) -> None:
+    def __init__(self, spec: DatabaseSpec, lenders: Sequence[DatabaseSpec] = ()) -> None:
         self._spec = spec
         self._live = Path(spec.name).absolute()
 
