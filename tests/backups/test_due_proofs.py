@@ -32,9 +32,9 @@ def test_one_that_is_not_there_is_left_out_for_the_one_before_it(
 ) -> None:
     """A proof of it would mark it suspect for good, though its disk may be back soon."""
     older, newest = make_backup(site), make_backup(site, number=2)
-    assert queries.backups_to_prove(every=True) == [newest]
+    assert [one for _node, one in queries.proofs_due(every=True)] == [newest]
     Backup.objects.filter(pk=newest.pk).update(**change)
-    assert queries.backups_to_prove(every=True) == [older]
+    assert [one for _node, one in queries.proofs_due(every=True)] == [older]
 
 
 def test_a_site_that_was_moved_away_from_its_folder_holds_no_other_up(
@@ -47,4 +47,4 @@ def test_a_site_that_was_moved_away_from_its_folder_holds_no_other_up(
     job = ended_job(site)
     Job.objects.filter(pk=job.pk).update(node=other_node)
     make_backup(site, job=job)
-    assert queries.backups_to_prove(every=True) == [neighbour]
+    assert [one for _node, one in queries.proofs_due(every=True)] == [neighbour]
