@@ -89,20 +89,22 @@ def end_job(
             if job.kind == JobKind.VERIFY and changes.get("error_code") in DISPROVED_CODES:
                 record_disproved(job, message=message)
             open_tasks_of_failed(job)
-        _end_waiting(job, to)
+        _end_waiting(job, to, reason=changes.get("error_message", ""))
     give_out_soon(job.node_id)
     return True
 
 
-def _end_waiting(job: Job, to: JobState) -> None:
+def _end_waiting(job: Job, to: JobState, *, reason: str) -> None:
     """End what waited for the job: a restore without its checkpoint could not be undone."""
     for waiting in job.waiting.filter(state=JobState.QUEUED):
         changes: dict[str, Any] = {}
         if to == JobState.FAILED:
             changes = {
                 "error_code": "checkpoint_failed",
-                "error_message": "The checkpoint before it failed, so nothing was restored.",
-                "error_hint": "See the checkpoint's job; or restore without one.",
+                "error_message": "The checkpoint before it failed, so nothing was restored: "
+                f"{reason}",
+                "error_hint": "Mend that; or restore without a checkpoint, if what is there now "
+                "is worth nothing: then there is no way back to it.",
             }
         end_job(
             waiting,

@@ -205,6 +205,8 @@ def test_nothing_is_restored_when_the_checkpoint_fails(site: Restorable) -> None
     defaced = site.files()
     job = site.restore()
     assert (job["status"], job["error_code"]) == ("failed", "checkpoint_failed")
+    assert "nothing was restored: " in job["error"], job
+    assert "wp-config.php" in job["error"], job
     assert site.files() == defaced
 
 
