@@ -82,10 +82,24 @@ def test_storage(storage_id: int) -> dict[str, Any]:
     return {"capabilities": capabilities}
 
 
-def delete_object(storage_id: int, key: str) -> dict[str, Any]:
-    """Delete a bundle from its storage; confirmed before this returns."""
+def delete_object(storage_id: int, key: str, witness: str = "") -> dict[str, Any]:
+    """Delete a bundle from its storage; confirmed before this returns.
+
+    `witness` is the key of another one that should be there: where neither is, the folder may be
+    one whose disk is not mounted, and nothing is known to be gone.
+    """
     storage = Storage.objects.get(pk=storage_id)
-    return {"deleted": open_store(storage.type, storage.full_config()).delete(key)}
+    store = open_store(storage.type, storage.full_config(), storage.capabilities)
+    was_there = store.delete(key)
+    if not was_there and witness and store.stat(witness) is None:
+        raise EngineError(
+            f"The bundle is not in {storage.name}, and neither is {witness}, which should be.",
+            hint="Look whether its disk is mounted. To forget the backup all the same, delete it "
+            "without its bundle.",
+            permanent=True,
+            code="storage_unrecognised",
+        )
+    return {"deleted": was_there}
 
 
 def list_bundle(

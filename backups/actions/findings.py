@@ -42,9 +42,12 @@ def note_findings(
     """Write down what is amiss with each backup, "" for nothing, and that it was looked at.
 
     What is amiss counts as no copy any more. What is new goes to the log and the audit trail.
+    Nothing is written of one that is being removed: its object may have gone since it was asked
+    for.
     """
     problems = {key: storable(words)[:PROBLEM_CHARACTERS] for key, words in found.items()}
-    rows = Backup.objects.filter(pk__in=problems).order_by("site_id", "pk")
+    rows = Backup.objects.filter(pk__in=problems, removing_since__isnull=True)
+    rows = rows.order_by("site_id", "pk")
     news = [
         News(pk, site_id, key, problems[pk])
         for pk, site_id, key, before in rows.values_list(

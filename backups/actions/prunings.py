@@ -117,12 +117,12 @@ def finish(errand: Errand, answer: Mapping[str, Any]) -> Outcome:
     """
     asked = {one["id"]: one for one in errand.backups}
     problems = {int(key): words for key, words in answer["problems"].items()}
-    note_findings(problems)
     deleted = set(answer["deleted"])
     removed = [key for key in deleted if key in asked and _remove(asked[key])]
     failed = {int(key): why for key, why in answer["failed"].items()}
     refused = {key for key, why in failed.items() if why["permanent"]}
     _give_back(refused | problems.keys() & asked.keys() | _fresh(errand) - deleted - failed.keys())
+    note_findings(problems)
     for key, why in failed.items():
         if why["code"] == LOCKED:
             _note_lock(key, why.get("locked_until"))

@@ -29,6 +29,7 @@ from backups.queries import (
     nodes_visible_to,
     sites_with_usage,
 )
+from backups.queries.checks import witness_for
 from backups.roles import Person
 
 
@@ -147,7 +148,12 @@ def delete_with_object(request: Request, backup: Backup) -> Response:
     or the node says that the object is there to stay.
     """
     is_new = backups.begin_deletion(backup=backup)
-    arguments = {"storage_id": backup.storage_id, "key": backup.object_key}
+    witness = witness_for(backup)
+    arguments = {
+        "storage_id": backup.storage_id,
+        "key": backup.object_key,
+        "witness": witness.object_key if witness else "",
+    }
     context = {"backup_id": backup.pk, "name": backup.filename}
     question = Question("delete_object", arguments, "delete_backup", context)
     try:

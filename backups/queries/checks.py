@@ -13,12 +13,15 @@ from django.db.models.functions import Now
 
 from backups.models import Backup, BackupStatus, Errand, ErrandKind, Node
 from backups.queries.standing import nodes_with_live_workers
+from backups.queries.stored import node_of_backup
 from backups.registry import NODE_BOUND_STORES
 
 EVERY = timedelta(days=1)
 # A disk that was not mounted is back soon.
 EVERY_WITH_PROBLEM = timedelta(hours=1)
 REST = "rest:"
+# Among so many of the newest ones in a storage, one of the same node is looked for.
+MOST_WITNESSES = 50
 
 
 def stored_backups() -> QuerySet[Backup]:
@@ -67,6 +70,16 @@ def _made_by(node: Node) -> Q:
     others = Node.objects.exclude(pk=node.pk).values_list("uuid", flat=True)
     of_others = [Q(object_key__startswith=f"{uuid}/") for uuid in others]
     return made_here | Q(site__node=node) & ~reduce(or_, of_others, Q(pk__in=[]))
+
+
+def witness_for(backup: Backup) -> Backup | None:
+    """Return another backup that is known to lie where this one does; None if there is none."""
+    others = stored_backups().filter(storage=backup.storage_id, check_problem="")
+    related = others.exclude(pk=backup.pk).select_related("storage", "job__node", "site__node")
+    near = related.defer("facts", "site__db_password", "storage__secrets")[:MOST_WITNESSES]
+    node = node_of_backup(backup)
+    is_bound = backup.storage.type in NODE_BOUND_STORES
+    return next((one for one in near if not is_bound or node_of_backup(one) == node), None)
 
 
 def check_key(node: Node, storage_id: int) -> str:

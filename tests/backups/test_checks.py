@@ -11,7 +11,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from backups.actions import checks, errands, housekeeping
-from backups.actions.findings import MOST_NAMED
+from backups.actions.findings import MOST_NAMED, note_findings
 from backups.models import AuditEntry, Backup, Errand, Node, Site, Storage
 from backups.queries.checks import backups_to_check
 from tests.backups.conftest import ended_job
@@ -217,3 +217,11 @@ def test_others_are_looked_at_when_one_node_cannot_be_asked(
     monkeypatch.setattr(checks, "_ask", broken)
     assert checks.start_due_checks() == 0
     assert asked == ["web-01"] and "nobody looks at what is stored from web-01" in caplog.text
+
+
+def test_one_that_is_being_removed_by_now_is_not_amiss(backups: list[Backup]) -> None:
+    """It was asked for before somebody deleted it, and the answer says that it is not there."""
+    Backup.objects.filter(pk=backups[0].pk).update(removing_since=datetime.now(UTC))
+    note_findings({one.pk: "The object is not there." for one in backups[:2]})
+    assert (problem(backups[0]), problem(backups[1])) == ("", "The object is not there.")
+    assert AuditEntry.objects.get(action="backup.amiss").object_id == str(backups[1].pk)

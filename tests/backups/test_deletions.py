@@ -220,6 +220,28 @@ def test_failures_of_retention_are_forgotten_once_nothing_goes(
     assert (failing.failures, failing.error, failing.not_before) == (0, "", None)
 
 
+def test_nothing_is_taken_for_gone_in_a_folder_that_may_not_be_mounted(
+    answering: None, api: APIClient, storage: Storage, three: list[Backup]
+) -> None:
+    folder = Path(storage.config["path"])
+    folder.rename(folder.with_name("unmounted"))
+    folder.mkdir()
+    answer = delete(api, three[1])
+    assert (answer.status_code, answer.json()["code"]) == (422, "storage_unrecognised")
+    assert three[0].object_key in answer.json()["detail"]
+    assert not is_claimed(three[1]) and left() == {one.pk for one in three}
+    assert api.delete(f"/api/v1/backups/{three[1].pk}").status_code == 200, "it may be forgotten"
+
+
+def test_one_whose_object_is_gone_goes_where_others_are_there(
+    answering: None, api: APIClient, three: list[Backup]
+) -> None:
+    object_of(three[1]).unlink()
+    answer = delete(api, three[1])
+    assert (answer.status_code, answer.json()["remote_deleted"]) == (200, False)
+    assert left() == {three[0].pk, three[2].pk}
+
+
 def test_lost_answer_about_the_last_bundle_of_a_storage_is_told(
     answering: None, three: list[Backup], tmp_path: Path
 ) -> None:

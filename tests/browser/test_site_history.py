@@ -29,6 +29,11 @@ JobEvent.objects.bulk_create([
 ])
 """
 
+SUSPECT = """
+from backups.models import Backup
+Backup.objects.filter(job={job!r}).update(is_suspect=True)
+"""
+
 
 @pytest.fixture
 def page_of(
@@ -56,15 +61,21 @@ def delete_first(page: SitePage, *, with_bundle: bool) -> None:
     page.answer_question("Delete it")
 
 
-def test_history_pins_and_says_what_goes_next(
+def test_history_trusts_pins_and_says_what_goes_next(
     lived: Lived, page_of: Callable[..., SitePage]
 ) -> None:
     site = add_site(lived, "pinned.example")
     cluster = lived.cluster
-    for _ in range(2):
-        back_up(cluster, site["id"])
+    back_up(cluster, site["id"])
+    job = back_up(cluster, site["id"])
+    cluster.manage("shell", "--verbosity", "0", "-c", SUSPECT.format(job=job))
     page = page_of(site)
     expect(rows(page)).to_have_count(2)
+    newest = rows(page).first
+    expect(newest).to_contain_text("suspect")
+    newest.get_by_role("button", name="Trust").click()
+    page.answer_question("It is right")
+    expect(newest).not_to_contain_text("suspect")
     goes = page.page.locator("[data-history-goes]")
     expect(goes).to_be_hidden()
     oldest = rows(page).nth(1)
@@ -76,6 +87,7 @@ def test_history_pins_and_says_what_goes_next(
     oldest.get_by_role("button", name="Unpin").click()
     # It is said, and then it is done.
     expect(goes).to_contain_text("1 backup goes next: the one of")
+    expect(goes.locator("li")).to_have_count(1)
     wait_until(
         lambda: cluster.get(f"/api/v1/sites/{site['id']}/backups").body["total"] == 1, timeout=90
     )
