@@ -50,7 +50,16 @@ class TailSource:
         self._tail = end or None
         self._lock = threading.Lock()
         self._growing = threading.Lock()
-        self.bytes_fetched = 0
+        self._fetched = 0
+
+    @property
+    def bytes_fetched(self) -> int:
+        """How many bytes came from where the bundle is stored.
+
+        A source that is decrypted on the way counts itself: more comes than it gives out.
+        """
+        counted: int | None = getattr(self._source, "bytes_fetched", None)
+        return self._fetched if counted is None else counted
 
     @property
     def size(self) -> int:
@@ -87,7 +96,7 @@ class TailSource:
     def _fetch(self, offset: int, length: int) -> bytes:
         data = self._source.read_at(offset, length)
         with self._lock:
-            self.bytes_fetched += len(data)
+            self._fetched += len(data)
         return data
 
 

@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 
 from tests.servers.age import KeyPair
 from tests.workers.engine.age.conftest import MemorySource
+from tests.workers.engine.bundle.crafting import Crafted
 from workers.engine.age import AgeDamaged, AgeError, AgeSource, NoIdentity, identity_of
 from workers.engine.age.source import CHUNK_BYTES, STORED_CHUNK
+from workers.engine.bundle import BundleReader
 from workers.engine.bundle.container import BundleDamaged
+from workers.engine.bundle.tarheader import Entry
 from workers.engine.errors import EngineError
 
 IDENTITY = pyrage.x25519.Identity.generate()
@@ -247,3 +250,11 @@ def test_a_key_file_of_age_keygen_is_read(
     argv = [age_program, "-r", key.recipient]
     data = subprocess.run(argv, input=b"content", capture_output=True, check=True).stdout
     assert everything(AgeSource(MemorySource(data), [identity_of(key.secret)])) == b"content"
+
+
+def test_a_reader_counts_what_was_fetched_and_not_what_it_decrypts_to() -> None:
+    bundle = Crafted([(Entry(b"wp-content/a", size=len(CONTENT)), CONTENT)]).build().data
+    stored = MemorySource(encrypted(bundle))
+    reader = BundleReader(AgeSource(stored, [OURS]))
+    assert b"".join(reader.read("wp-content/a")) == CONTENT
+    assert reader.bytes_fetched == sum(length for _, length in stored.reads) > len(bundle)
