@@ -103,13 +103,20 @@ def delete_object(storage_id: int, key: str, witness: str = "") -> dict[str, Any
 
 
 def list_bundle(
-    storage_id: int, key: str, path: str, skip: int, limit: int, is_encrypted: bool = False
+    storage_id: int,
+    key: str,
+    path: str,
+    skip: int,
+    limit: int,
+    is_encrypted: bool = False,
+    manifest_sha256: str = "",
 ) -> dict[str, Any]:
     """Return what one folder of a stored bundle holds, without fetching any file."""
     storage = Storage.objects.get(pk=storage_id)
     store = open_store(storage.type, storage.full_config(), storage.capabilities)
     identity_file = settings.HOLDFAST_AGE_IDENTITY_FILE
     bundle = BundleReader(plain_source(store.open(key), identity_file, is_encrypted=is_encrypted))
+    bundle.require_manifest(manifest_sha256)
     listing = list_folder(bundle, path, skip=skip, limit=limit, reporter=SilentReporter())
     return {
         "entries": [_shown(entry) for entry in listing.entries],

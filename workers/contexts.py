@@ -132,6 +132,7 @@ def _bundle_spec(backup: Backup | None) -> BundleSpec | None:
         site_url=backup.site.url,
         is_encrypted=bool(backup.encrypted_to),
         encrypted_to=tuple(backup.encrypted_to),
+        manifest_sha256=backup.manifest_sha256,
     )
 
 

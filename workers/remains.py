@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from pathlib import Path
 
-from backups.actions.leftovers import CleanupReport, Leftover
+from backups.actions.leftovers import CleanupReport, Leftover, note_switched
 from backups.models import Storage
 from workers.engine.errors import EngineError
+from workers.engine.restore.journal import SWITCHED
 from workers.engine.stores import open_store
 from workers.engine.stores.base import ObjectLocked
 from workers.scratch import scratch_servers
@@ -17,13 +19,22 @@ from workers.stages.restoring import settle
 logger = logging.getLogger(__name__)
 
 
-def remove_work(folder: Path) -> bool:
+def settle_job(job_id: uuid.UUID, folder: Path) -> None:
+    """Settle what a restore was about to change, and have the job's log say if that is done.
+
+    A job that was stopped or reset in the middle of the exchange reads as if nothing had happened.
+    """
+    if settle(folder, scratch_servers()) == SWITCHED:
+        note_switched(job_id)
+
+
+def remove_work(job_id: uuid.UUID, folder: Path) -> bool:
     """Settle what a restore was about to change, and remove a job's folder; False if some stays.
 
     The folder stays as long as it is needed to bring the site into one of two states.
     """
     try:
-        settle(folder, scratch_servers())
+        settle_job(job_id, folder)
     except EngineError as error:
         logger.warning("%s is not settled yet: %s", folder, error.sentences())
         return False

@@ -184,7 +184,7 @@ def _make_room(attempt: Attempt, error: EngineError) -> None:
     """Remove what no retry can use; the node's agent removes the rest of a job that failed."""
     directory = job_directory_of(attempt)
     if error.code in NOTHING_KEPT_CODES or attempt.job_kind != JobKind.BACKUP:
-        remove_work(directory)
+        remove_work(attempt.job_id, directory)
     else:
         cleanup.remove_tree(directory / folder_name_of(attempt))
     with contextlib.suppress(OSError):
@@ -202,7 +202,7 @@ def _stopped(attempt: Attempt, keeper: LeaseKeeper) -> bool:
     """Remove everything, then say that the job is stopped: in this order, while we own it."""
     leftover = keeper.until_answered(lambda: leftovers.leftover_of(attempt.job_id))
     directory = job_directory_of(attempt)
-    work_removed = remove_work(directory)
+    work_removed = remove_work(attempt.job_id, directory)
     seconds = max(LEAST_REMOVAL_SECONDS, STOP_SECONDS - keeper.seconds_since_stop())
     is_removed = _removed_from_storage(leftover, seconds) and work_removed
     # A request that was sent whole may be done after all: the agent looks again, and once more.

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from backups.actions.deadlocks import again_after_deadlock
 from backups.actions.transitions import record
-from backups.models import BackupStatus, Job, Stage
+from backups.models import BackupStatus, EventLevel, Job, Stage
 from backups.states import ACTIVE, TERMINAL, StageState
 
 
@@ -85,6 +85,18 @@ def record_cleanup(leftover: Leftover, report: CleanupReport, *, done: bool = Tr
                 kind="cleaned",
                 message=f"Removed what was left: {_words(report)}",
             )
+
+
+def note_switched(job_id: uuid.UUID) -> None:
+    """Write into a restore's log that the site is as it asked for, however the job itself ended."""
+    job = Job.objects.only("pk", "epoch").get(pk=job_id)
+    record(
+        job_id,
+        epoch=job.epoch,
+        kind="switched",
+        message="The exchange had begun and was completed: the site is as this restore asked for",
+        level=EventLevel.WARNING,
+    )
 
 
 def _has_folder_of_its_own(job: Job) -> bool:

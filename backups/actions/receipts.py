@@ -13,7 +13,7 @@ from backups.models import Backup, Job, Proof, ProofOutcome, Site
 # That no key is at hand (`age_no_identity`) says nothing of the bundle.
 DISPROVED_CODES = frozenset(
     {"proof_failed", "bundle_damaged", "object_missing", "member_missing", "unsafe_path",
-     "age_header_damaged", "age_chunk_damaged", "age_truncated"}
+     "dump_refused", "age_header_damaged", "age_chunk_damaged", "age_truncated"}
 )  # fmt: skip
 # Of what a proof measures, the stages that restore: what comes after them is comparing.
 _RESTORING = ("fetch_bundle", "verify_bundle")

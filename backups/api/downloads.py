@@ -126,6 +126,7 @@ def file_of(request: HttpRequest, backup: Backup, path: str) -> HttpResponseBase
             settings.HOLDFAST_AGE_IDENTITY_FILE,
             is_encrypted=bool(backup.encrypted_to),
         )
+        bundle.require_manifest(backup.manifest_sha256)
         size, pieces = bundle.file(path.encode("utf-8", "surrogateescape"))
     except registry.engine_error_class() as error:
         raise DownloadUnavailableError(_told(error)) from error

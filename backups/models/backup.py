@@ -77,6 +77,11 @@ class Backup(models.Model):
         return self.filename or f"failed backup {self.pk}"
 
     @property
+    def manifest_sha256(self) -> str:
+        """What tells the bundle's parts from another one's; empty where it was not noted."""
+        return str(self.facts.get("manifest_sha256", ""))
+
+    @property
     def filename(self) -> str:
         """The last part of the object's key."""
         return self.object_key.rpartition("/")[2]

@@ -20,9 +20,7 @@ from workers.agent.folders import remove_for_good
 from workers.agent.post import Post
 from workers.engine import marks
 from workers.engine.errors import EngineError
-from workers.remains import remove_from_storage
-from workers.scratch import scratch_servers
-from workers.stages.restoring import settle
+from workers.remains import remove_from_storage, settle_job
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +213,7 @@ def remove_from_host(leftover: Leftover, spool: Path) -> tuple[CleanupReport, bo
     folder = spool / leftover.folder_name
     was_there = folder.exists()
     # A restore that was cut off: the site is brought into one of two states first.
-    settle(folder, scratch_servers())
+    settle_job(leftover.job_id, folder)
     freed = remove_for_good(folder)
     is_gone = not folder.exists()
     removed = int(was_there and is_gone)

@@ -67,6 +67,8 @@ class BundleSpec:
 
     `site` is the UUID of the site that it was made of, `site_url` that site's address. `size` and
     `sha256` are those of the object, which is encrypted unless `encrypted_to` is empty.
+    `manifest_sha256` is what the whole hangs on where only parts are read; empty where backups of
+    that time did not note it.
     """
 
     key: str
@@ -76,6 +78,7 @@ class BundleSpec:
     site_url: str = ""
     is_encrypted: bool = False
     encrypted_to: tuple[str, ...] = ()
+    manifest_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

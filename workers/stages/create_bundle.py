@@ -49,7 +49,11 @@ def run(context: StageContext) -> StageResult:
             "directory": context.directory.name,
             "key": key_of(context),
             **bundle,
-            "facts": {**summary, **plain_facts(bundle)},
+            "facts": {
+                **summary,
+                **plain_facts(bundle),
+                "manifest_sha256": sealed.manifest_sha256,
+            },
             "wordpress": summary_of_wordpress(facts["wordpress"]),
             "suspicions": found,
         },

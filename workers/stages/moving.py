@@ -14,6 +14,7 @@ from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError
 from workers.engine.restore.exchange import explained
 from workers.engine.restore.file_switch import FileSwitch
+from workers.engine.restore.files import FilePart
 from workers.engine.wordpress import read_site_identity
 from workers.engine.wordpress.rewrite import rewrite_site
 from workers.engine.wordpress.wp_config import TABLE_PREFIX, rewrite_wp_config
@@ -25,7 +26,7 @@ from workers.stages.source import CONTENT_NAME
 CONFIG_NUMBER = 99_999
 
 
-def point_copy(context: StageContext, target: Target, files: Sequence[FileSwitch]) -> None:
+def point_copy(context: StageContext, target: Target, files: Sequence[FilePart]) -> None:
     """Have the copy's wp-config.php name the copy's database, if it is another one.
 
     A file that says it in a way that cannot be changed is a warning: the copy is whole, and what
@@ -35,7 +36,9 @@ def point_copy(context: StageContext, target: Target, files: Sequence[FileSwitch
     if context.parameters["target"] != "copy" or database is None or database.engine != "mysql":
         return
     for switch in files:
-        if switch.target.name == CONFIG_NAME and switch.new is not None:
+        if not isinstance(switch, FileSwitch) or switch.target.name != CONFIG_NAME:
+            continue
+        if switch.new is not None:
             try:
                 edited = rewrite_wp_config(switch.new, {"DB_NAME": database.name})
             except EngineError as error:

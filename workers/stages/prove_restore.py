@@ -17,6 +17,7 @@ from workers.engine.wordpress.facts import compare_facts
 from workers.stages.context import StageContext, StageResult, megabytes
 from workers.stages.restoring import attempt_label, opened_bundle
 from workers.stages.room import require_room
+from workers.stages.soundness import stated
 from workers.stages.trial import prepare_trial
 from workers.stages.wordpress_facts import after_restore, summary_of_wordpress
 
@@ -42,14 +43,8 @@ def run(context: StageContext) -> StageResult:
             _load(context, bundle, recorded, found)
         else:
             found.facts = _facts(context, None, {}, recorded)
-    differences = compare_files(recorded["files"], report)
-    lost, changed = compare_tables(recorded.get("database") or {"tables": {}}, found.tables)
-    differences += lost
-    differences += compare_facts(*(_only("folders", facts) for facts in (recorded, found.facts)))
-    # A site that was updated while it was read says two things at once, and is whole all the same.
-    oddities = compare_facts(*(_only("wordpress", facts) for facts in (recorded, found.facts)))
-    # Another release, or another setting, may write the same rows in other words.
-    (differences if found.reads_alike else oddities).extend(changed)
+    with stated():
+        differences, oddities = compare(recorded, report, found)
     if differences:
         raise EngineError(
             "\n".join(differences[:MOST_TOLD]),
@@ -136,6 +131,21 @@ def _folder(context: StageContext, name: str) -> Path:
     folder = context.directory / name
     folder.mkdir(mode=0o700)
     return folder
+
+
+def compare(
+    recorded: Mapping[str, Any], report: ExtractReport, found: Found
+) -> tuple[list[str], list[str]]:
+    """Return what did not come back as it was recorded, and what is odd and no damage."""
+    differences = compare_files(recorded["files"], report)
+    lost, changed = compare_tables(recorded.get("database") or {"tables": {}}, found.tables)
+    differences += lost
+    differences += compare_facts(*(_only("folders", facts) for facts in (recorded, found.facts)))
+    # A site that was updated while it was read says two things at once, and is whole all the same.
+    oddities = compare_facts(*(_only("wordpress", facts) for facts in (recorded, found.facts)))
+    # Another release, or another setting, may write the same rows in other words.
+    (differences if found.reads_alike else oddities).extend(changed)
+    return differences, oddities
 
 
 def compare_files(recorded: Mapping[str, Any], report: ExtractReport) -> list[str]:

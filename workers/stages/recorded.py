@@ -33,11 +33,13 @@ def recorded(
         plain = plain_source(source, identity_file, is_encrypted=is_encrypted)
     except NoIdentity:
         return None
-    said = BundleReader(plain, keeps_manifest=False).facts()
+    bundle = BundleReader(plain, keeps_manifest=False)
+    said = bundle.facts()
     try:
         account = _account(said)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleDamaged("The manifest does not say what it is a backup of") from error
+    account["facts"]["manifest_sha256"] = bundle.footer.manifest_sha256.hex()
     if is_encrypted:
         recipients = account["encrypted_to"]
         account["facts"] |= {"encrypted_to": recipients, "plain_size": plain.size}

@@ -13,6 +13,7 @@ from workers.engine.databases import open_database, open_restorer
 from workers.engine.databases.base import DatabaseSpec, DatabaseSwitch
 from workers.engine.errors import EngineError
 from workers.engine.restore.file_switch import FileSwitch
+from workers.engine.restore.files import FilePart, switch_of
 from workers.engine.restore.journal import SWITCHED
 from workers.engine.restore.switching import Switch
 from workers.stages.context import StageContext, StageResult, WorkMissing
@@ -43,7 +44,7 @@ def run(context: StageContext) -> StageResult:
         if target.database is None:
             raise _no_database(context)
         records = context.inputs["restore_files"]["switches"]
-        files = [FileSwitch.from_record(record) for record in records]
+        files = [switch_of(record) for record in records]
         spec, is_new = in_new_tree(target.database, files)
         switch = _load(context, bundle, spec)
         done = ""
@@ -106,7 +107,7 @@ def _require_place(context: StageContext, spec: DatabaseSpec) -> None:
         )
 
 
-def in_new_tree(spec: DatabaseSpec, files: Sequence[FileSwitch]) -> tuple[DatabaseSpec, bool]:
+def in_new_tree(spec: DatabaseSpec, files: Sequence[FilePart]) -> tuple[DatabaseSpec, bool]:
     """Return where a SQLite database is made whose folder comes with the files, and whether it is.
 
     That is in the tree which is to be exchanged: as in a copy, or where the site is gone.
@@ -115,7 +116,7 @@ def in_new_tree(spec: DatabaseSpec, files: Sequence[FileSwitch]) -> tuple[Databa
     if spec.engine != "sqlite" or file.parent.is_dir():
         return spec, False
     for switch in files:
-        if switch.new is not None and file.is_relative_to(switch.target):
+        if isinstance(switch, FileSwitch) and switch.new and file.is_relative_to(switch.target):
             inside = switch.new / file.relative_to(switch.target)
             inside.parent.mkdir(parents=True, exist_ok=True)
             return replace(spec, name=str(inside)), True
@@ -149,6 +150,13 @@ def _plan(context: StageContext) -> StageResult:
         recorded = (bundle.facts().get("database") or {}).get("tables", {})
         size = bundle.member(DUMP_NAME).size
     chosen = context.parameters["tables"] or sorted(recorded)
+    if missing := [name for name in chosen if name not in recorded]:
+        raise EngineError(
+            f"The dump has no tables {', '.join(missing[:5])}",
+            hint=f"It has {', '.join(sorted(recorded)[:20]) or 'none'}.",
+            permanent=True,
+            code="table_missing",
+        )
     present = _present(context, spec) or set()
     plan: dict[str, Any] = {
         "tables": [

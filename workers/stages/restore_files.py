@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 
+from workers.engine.errors import EngineError
 from workers.engine.restore.files import parts_of, planned, prepare_files
 from workers.engine.restore.journal import SWITCHED
 from workers.engine.restore.plan import plan_files
@@ -38,7 +40,12 @@ def run(context: StageContext) -> StageResult:
         return StageResult({"directory": "", "switches": []}, DONE)
     with opened_bundle(context) as bundle:
         target = target_of(context, bundle)
-        parts = parts_of(bundle, target.roots, context.parameters["paths"])
+        parts = parts_of(
+            bundle,
+            target.roots,
+            context.parameters["paths"],
+            removes=context.parameters.get("removes_missing", False),
+        )
         journal = journal_of(context.job_directory)
         journal.announce(planned(parts, label_of(context.job_id)))
         context.reporter.total(context.inputs["verify_bundle"]["bytes"])
@@ -50,8 +57,15 @@ def run(context: StageContext) -> StageResult:
             excludes=excludes_of(context.site, target),
             reporter=context.reporter,
         )
-        point_copy(context, target, switches)
-        journal.announce(switches)
+        try:
+            point_copy(context, target, switches)
+            journal.announce(switches)
+        except BaseException:
+            # Whoever was given up meanwhile has no journal any more: nobody else would find these.
+            for switch in switches:
+                with contextlib.suppress(EngineError):
+                    switch.discard()
+            raise
         fetched = bundle.bytes_fetched
     outputs = {"directory": "", "fetched": fetched, "parts": len(parts)}
     if what == FILES:

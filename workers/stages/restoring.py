@@ -20,8 +20,8 @@ from workers.engine.databases.base import DatabaseSpec
 from workers.engine.databases.private import write_private
 from workers.engine.errors import EngineError
 from workers.engine.excludes import DEFAULT_PATTERNS, Excludes
-from workers.engine.restore import file_switch
-from workers.engine.restore.files import RestoreRoot
+from workers.engine.restore import file_switch, removal
+from workers.engine.restore.files import RestoreRoot, switch_of
 from workers.engine.restore.journal import Journal
 from workers.engine.restore.switching import Switch
 from workers.engine.room import out_of_room
@@ -88,8 +88,8 @@ def make_switch(
     spec: DatabaseSpec | None, lenders: Sequence[DatabaseSpec], record: Mapping[str, Any]
 ) -> Switch:
     """Return the switch that a journal's record describes."""
-    if record.get("kind") == file_switch.KIND:
-        return file_switch.FileSwitch.from_record(record)
+    if record.get("kind") in (file_switch.KIND, removal.KIND):
+        return switch_of(record)
     assert spec is not None, "a database was prepared without being remembered"
     return open_restorer(spec, lenders).from_record(record)
 
@@ -188,10 +188,12 @@ def opened_bundle(context: StageContext) -> Iterator[BundleReader]:
             source = stack.enter_context(FilesSource([path]))
         else:
             source = context.store.open().open(bundle.key)
-        yield BundleReader(
+        reader = BundleReader(
             plain_source(source, context.identity_file, is_encrypted=bundle.is_encrypted),
             end=_kept_end(context),
         )
+        reader.require_manifest(bundle.manifest_sha256)
+        yield reader
 
 
 def _kept_end(context: StageContext) -> bytes:

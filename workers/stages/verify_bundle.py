@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workers.engine.bundle.container import BundleDamaged
 from workers.stages.context import StageContext, StageResult, megabytes
 from workers.stages.restoring import bundle_of, is_read_from_afar, keep_end, opened_bundle
+from workers.stages.soundness import Listed, require_listed, require_stated
 
 
 def run(context: StageContext) -> StageResult:
@@ -16,28 +16,22 @@ def run(context: StageContext) -> StageResult:
     context.reporter.detail("Reading the bundle's index and manifest")
     with opened_bundle(context) as bundle:
         facts = bundle.facts()
-        found = facts.get("site", {}).get("uuid")
-        if found != bundle_of(context).site:
-            raise BundleDamaged(
-                "The bundle says that it is of another site than the catalogue does",
-                hint="Something exchanged bundles in the storage; restore another backup.",
-            )
-        members = size = 0
+        require_stated(facts, bundle_of(context).site)
+        listed = Listed()
         for member in bundle.members():
             context.reporter.check()
-            members += 1
-            size += member.size
+            listed.add(member)
+        require_listed(facts, listed)
         keeps_end = is_read_from_afar(context)
         if keeps_end:
             keep_end(context, bundle)
         return StageResult(
             {
                 "directory": context.directory.name if keeps_end else "",
-                "members": members,
+                "members": listed.members,
                 "content_size": bundle.footer.content_size,
-                "bytes": size,
+                "bytes": listed.size,
                 "fetched": bundle.bytes_fetched,
-                "facts": {name: facts.get(name) for name in ("database", "files", "tools")},
             },
-            f"The bundle is sound ({members} members, {megabytes(size)})",
+            f"The bundle is sound ({listed.members} members, {megabytes(listed.size)})",
         )

@@ -58,6 +58,7 @@ class BackupContents(GenericAPIView[Any]):
             "storage_id": backup.storage_id,
             "key": backup.object_key,
             "is_encrypted": bool(backup.encrypted_to),
+            "manifest_sha256": backup.manifest_sha256,
         }
         context = {"backup_id": backup.pk, "path": query.validated_data["path"]}
         arguments = {**place, **query.validated_data}

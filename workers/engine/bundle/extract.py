@@ -7,6 +7,7 @@ relative to the part before, and a link on the way is refused by the kernel inst
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -117,7 +118,7 @@ class _Extractor:
 
     def add(self, member: Member) -> None:
         """Extract one member."""
-        parts = _safe_parts(member.path)
+        parts = safe_parts(member.path)
         if member.kind != "file":
             # That of a file is compared when its content is read.
             self._bundle.check(member)
@@ -171,14 +172,14 @@ class _Extractor:
         try:
             descriptor = os.open(name, _FILE_FLAGS, 0o600, dir_fd=parent)
         except FileExistsError as error:
-            raise _exists_already(name) from error
+            raise self._exists_already(name) from error
         self._fill(descriptor, member, source)
 
     def _fill(self, descriptor: int, member: Member, source: Member) -> None:
         """Write the content of `source` and make it look like `member`; closes the descriptor."""
         with _closing(descriptor):
             if source.sparse:
-                os.ftruncate(descriptor, source.size)
+                _make_hole(descriptor, source)
             for offset, piece in self._bundle.pieces(source):
                 _write(descriptor, piece, offset)
             self._dress(descriptor, member)
@@ -215,7 +216,7 @@ class _Extractor:
 
     def _link(self, path: bytes, folder: int, name: bytes) -> bool:
         """Make a hard link to `path` of the target; False where there can be none."""
-        parts = _safe_parts(path)
+        parts = safe_parts(path)
         try:
             source = self._descent.folder(b"/".join(parts[:-1]))
             os.link(parts[-1], name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
@@ -242,7 +243,18 @@ class _Extractor:
         except FileNotFoundError:
             return
         if stat.S_ISDIR(mode) or not self._overwrite:
-            raise _exists_already(name)
+            raise self._exists_already(name)
+
+    def _exists_already(self, name: bytes) -> EngineError:
+        shown = name.decode("utf-8", "backslashreplace")
+        if self._is_private:
+            # Nobody else writes there.
+            return BundleDamaged(f"The bundle holds {shown} twice in one folder")
+        return TargetExists(
+            f"{shown} exists already where it should be extracted",
+            hint="Extract into an empty folder, or ask for existing files to be replaced.",
+            permanent=True,
+        )
 
     def _make_way(self, parent: int, name: bytes) -> None:
         self._refuse_existing(parent, name)
@@ -267,16 +279,8 @@ class _Extractor:
         os.utime(descriptor, ns=(member.mtime_ns, member.mtime_ns))
 
 
-def _exists_already(name: bytes) -> TargetExists:
-    shown = name.decode("utf-8", "backslashreplace")
-    return TargetExists(
-        f"{shown} exists already where it should be extracted",
-        hint="Extract into an empty folder, or ask for existing files to be replaced.",
-        permanent=True,
-    )
-
-
-def _safe_parts(path: bytes) -> list[bytes]:
+def safe_parts(path: bytes) -> list[bytes]:
+    """Return the parts of a member's path; raises `UnsafePath` for one that could lead out."""
     parts = path.split(b"/")
     if {b"", b".", b".."} & set(parts) or b"\0" in path:
         raise UnsafePath(f"The bundle holds an unsafe path: {path!r}")
@@ -289,6 +293,21 @@ def _write(descriptor: int, piece: bytes, offset: int) -> None:
         written = os.pwrite(descriptor, view, offset)
         view = view[written:]
         offset += written
+
+
+def _make_hole(descriptor: int, member: Member) -> None:
+    """Give a file its size, before its pieces are written."""
+    try:
+        os.ftruncate(descriptor, member.size)
+    except OSError as error:
+        if error.errno not in (errno.EFBIG, errno.EINVAL):
+            raise
+        raise EngineError(
+            f"{member.name} has {member.size} bytes, more than a file can have on this disk",
+            hint="Restore the rest by its paths, or to another file system.",
+            permanent=True,
+            code="file_too_large",
+        ) from error
 
 
 @contextlib.contextmanager

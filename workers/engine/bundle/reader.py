@@ -77,7 +77,7 @@ class BundleReader:
 
     @property
     def bytes_fetched(self) -> int:
-        """How many bytes were read from the source so far."""
+        """How many bytes were fetched so far from where the bundle is stored."""
         return self._source.bytes_fetched
 
     def end(self) -> bytes:
@@ -199,6 +199,20 @@ class BundleReader:
         length = max(0, min(length, member.stored_size - offset))
         start = member.content_offset + member.header_length + offset
         return self._index.content(start, length) if length else iter(())
+
+    def require_manifest(self, sha256: str) -> None:
+        """Raise `BundleDamaged` unless the manifest has this sha256 (hex; "" is any).
+
+        The manifest has that of every file: who reads only parts of a bundle knows by this that
+        they are of the one that was stored.
+        """
+        found = self.footer.manifest_sha256.hex()
+        if sha256 not in ("", found):
+            raise BundleDamaged(
+                "The stored bundle is not the one that was stored: it has another manifest",
+                hint="Something exchanged it in the storage. Restore another backup, and look at "
+                "that storage.",
+            )
 
     def manifest(self) -> Iterator[bytes]:
         """Yield the bytes of manifest.json."""

@@ -223,6 +223,12 @@ _CODES = {
     10: ("database_failed", False, "Reading or writing failed: look at the node's disks."),
     11: ("table_damaged", True, "Save it with the shell's .recover, or restore a backup."),
     14: ("privileges_missing", True, "Let the worker's user read the file and enter its folder."),
+    23: (
+        "dump_refused",
+        True,
+        "A statement in it reaches for other files, as no backup does: restore another one, and "
+        "find out who wrote this one.",
+    ),
     26: ("table_damaged", True, "The file is not a SQLite database: check the path."),
 }
 

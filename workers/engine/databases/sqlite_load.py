@@ -87,6 +87,7 @@ def _run(connection: sqlite3.Connection, pieces: Iterable[bytes], reporter: Repo
         raise EngineError(
             "The dump ended without its last line, so part of it is missing",
             hint="Restore from another backup.",
+            permanent=True,
             code="dump_incomplete",
         )
 

@@ -27,7 +27,7 @@ _KEPT_NAME = ".kept"
 _TIMES_NAME = ".times"
 _OLD_NAME = ".old"
 _SPARE_NAME = ".folder"
-_GONE_SUFFIX = ".gone"
+GONE_SUFFIX = ".gone"
 
 
 def staging_name(label: str, number: int) -> str:
@@ -133,7 +133,7 @@ class FileSwitch:
     def switch(self) -> None:
         """See `Switch.switch`."""
         assert self.new is not None, "nothing was prepared"
-        with _told(f"{self.target} cannot be replaced"), self._pinned() as here:
+        with told(f"{self.target} cannot be replaced"), self._pinned() as here:
             if not here.is_switched:
                 here.put_in_place()
             here.move_kept(here.old, here.target)
@@ -143,14 +143,14 @@ class FileSwitch:
     def revert(self) -> None:
         """See `Switch.revert`."""
         doing = f"What was at {self.target} cannot be put back"
-        with _told(doing), self._if_there() as here:
+        with told(doing), self._if_there() as here:
             if here is not None:
                 here.put_back()
 
     def discard(self) -> None:
         """See `Switch.discard`."""
         is_switched = False
-        with _told(f"{self.staging} cannot be removed"), self._if_there() as here:
+        with told(f"{self.staging} cannot be removed"), self._if_there() as here:
             if here is not None:
                 is_switched = here.remove_other()
         if not is_switched:
@@ -226,16 +226,16 @@ class _Here(FileSwitch):
         is_switched = self.is_switched
         if not is_switched and os.path.lexists(self.staging / _OLD_NAME):
             self.put_back()
-        gone = self.staging.with_name(self.staging.name + _GONE_SUFFIX)
+        gone = self.staging.with_name(self.staging.name + GONE_SUFFIX)
         if os.path.lexists(gone):
-            _remove(gone)
+            remove(gone)
         if os.path.lexists(self.staging):
             if is_switched:
                 # The new part's names and those that it took over, before the old ones go.
                 sync_file_system(self.target.parent)
             # Half removed it would say that the new part is no longer in it, thus in its place.
             self.staging.rename(gone)
-            _remove(gone)
+            remove(gone)
         if self.parent_times is not None:
             os.utime(self.target.parent, ns=self.parent_times)
         return is_switched
@@ -291,14 +291,15 @@ def _is_folder(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _told(doing: str) -> Iterator[None]:
+def told(doing: str) -> Iterator[None]:
+    """Say what was being done where the file system refuses."""
     try:
         yield
     except OSError as error:
         raise explained(error, doing) from error
 
 
-def _remove(tree: Path) -> None:
+def remove(tree: Path) -> None:
     """Remove a tree, also where its folders' modes protect what is in them."""
     try:
         shutil.rmtree(tree)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from workers.engine.bundle import BundleDamaged, BundleReader, MemberMissing, extract
 from workers.engine.bundle.reader import Selection
 from workers.engine.errors import EngineError
 from workers.engine.excludes import Excludes
 from workers.engine.progress import Reporter
+from workers.engine.restore import removal
 from workers.engine.restore.exchange import explained, sync_file_system
 from workers.engine.restore.file_switch import FileSwitch
 from workers.engine.restore.places import PlaceRefused, existing, pinned, require_reachable
+from workers.engine.restore.removal import Removal
 from workers.engine.restore.standing import LeftAlone, standing
+
+FilePart = FileSwitch | Removal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +35,38 @@ class RestoreRoot:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is exchanged as one: a path in the bundle, and its place on this host."""
+    """What is exchanged as one: a path in the bundle, and its place on this host.
+
+    One that `goes` is not in the bundle, and is to be taken away.
+    """
 
     archive_path: bytes
     target: Path
+    goes: bool = False
+
+
+def switch_of(record: Mapping[str, Any]) -> FilePart:
+    """Return the switch of files that a record describes."""
+    made: FilePart
+    if record["kind"] == removal.KIND:
+        made = Removal.from_record(record)
+    else:
+        made = FileSwitch.from_record(record)
+    return made
 
 
 def parts_of(
-    bundle: BundleReader, roots: Sequence[RestoreRoot], paths: Iterable[str]
+    bundle: BundleReader,
+    roots: Sequence[RestoreRoot],
+    paths: Iterable[str],
+    *,
+    removes: bool = False,
 ) -> list[Part]:
     """Return what is to be exchanged: the roots that the bundle has, or what of them is chosen.
 
-    What lies below another chosen path goes with that. Raises `MemberMissing` for a path that the
-    bundle does not hold, `PlaceRefused` for a place that cannot be exchanged, and a permanent
-    `EngineError` for a path that is restored nowhere.
+    What lies below another chosen path goes with that. Raises `PlaceRefused` for a place that
+    cannot be exchanged, a permanent `EngineError` for a path that is restored nowhere, and for a
+    path that the bundle does not hold `MemberMissing`, unless this `removes` what is there.
     """
     chosen = sorted({path.rstrip("/") for path in paths})
     known = {root.archive_name: root for root in roots}
@@ -53,11 +76,12 @@ def parts_of(
     parts = []
     for path in chosen or known:
         own = os.fsencode(path)
-        if own not in kinds and chosen:
+        goes = removes and "/" in path and own not in kinds
+        if own not in kinds and chosen and not goes:
             raise MemberMissing(own)
-        if own in kinds and selection.paths_to(own) == [own]:
+        if (goes or own in kinds) and selection.paths_to(own) == [own]:
             top, _slash, rest = path.partition("/")
-            part = Part(own, known[top].target / rest)
+            part = Part(own, known[top].target / rest, goes)
             if not rest:
                 _require_real_root(part, kinds[own])
             require_reachable(part.target)
@@ -96,9 +120,12 @@ def _require_real_root(part: Part, kind: str) -> None:
         )
 
 
-def planned(parts: Sequence[Part], label: str) -> list[FileSwitch]:
+def planned(parts: Sequence[Part], label: str) -> list[FilePart]:
     """Return the switches of the parts before anything is made, to be announced."""
-    return [FileSwitch.planned(part.target, label, n) for n, part in enumerate(parts)]
+    return [
+        (Removal if part.goes else FileSwitch).planned(part.target, label, number)
+        for number, part in enumerate(parts)
+    ]
 
 
 def prepare_files(
@@ -109,7 +136,7 @@ def prepare_files(
     excludes: Excludes,
     reporter: Reporter,
     owners: bool | None = None,
-) -> list[FileSwitch]:
+) -> list[FilePart]:
     """Extract each part into a hidden folder beside its place; nothing that stands is touched.
 
     `label` names the folders, so that what a killed attempt left can be found: it is removed
@@ -122,16 +149,24 @@ def prepare_files(
         switch.discard()
     require_room(bundle, parts)
     left_alone = LeftAlone(bundle, excludes)
+    ready: list[FilePart] = []
     try:
         for part, switch in zip(parts, switches, strict=True):
-            _prepare(bundle, part, switch, left_alone, reporter, owners)
+            if isinstance(switch, FileSwitch):
+                _prepare(bundle, part, switch, left_alone, reporter, owners)
+            elif left_alone.covers(part.archive_path, is_folder=part.target.is_dir()):
+                reporter.warn(
+                    f"{part.target} stays: backups leave it out, so none says what it was"
+                )
+                continue
+            ready.append(switch)
     except BaseException:
         # A disk that was filled by it has room again for the site that lives there.
         for switch in switches:
             with contextlib.suppress(EngineError):
                 switch.discard()
         raise
-    return switches
+    return ready
 
 
 def _prepare(

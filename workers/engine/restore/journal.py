@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,16 @@ class Journal:
 
     def commit(self, switches: Sequence[Switch]) -> None:
         """Switch all of them, in order; if one fails, take back those before it and raise."""
-        self._write(SWITCHING, switches)
-        try:
-            for switch in switches:
-                switch.switch()
-        except EngineError:
-            _take_back(switches)
-            self._write(PREPARING, switches)
-            raise
-        self._write(SWITCHED, switches)
+        with self._alone():
+            self._write(SWITCHING, switches)
+            try:
+                for switch in switches:
+                    switch.switch()
+            except EngineError:
+                _take_back(switches)
+                self._write(PREPARING, switches)
+                raise
+            self._write(SWITCHED, switches)
 
     def settle(self, make_switch: MakeSwitch) -> str:
         """Bring the site into one of two states, and remove the journal: as before, or as asked.
@@ -60,6 +62,12 @@ class Journal:
         be, and else taken back. Raises `EngineError` if neither can be done now; asking again later
         does no harm.
         """
+        if not self._path.exists():
+            return ""
+        with self._alone():
+            return self._settle(make_switch)
+
+    def _settle(self, make_switch: MakeSwitch) -> str:
         found = self._read()
         switches = [make_switch(record) for record in found.get("switches", [])]
         is_switched = found.get("phase") == SWITCHED
@@ -76,6 +84,31 @@ class Journal:
         """Forget all of it."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from exchanging the same things at the same time.
+
+        An attempt that lost its job may be in the middle of it when somebody comes to settle that;
+        the kernel frees what a killed process held.
+        """
+        try:
+            descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise explained(error, f"{self._path} cannot be written") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise EngineError(
+                "What was restored is being put in its place by another process",
+                hint="It is settled once that has ended.",
+                code="restore_unsettled",
+            ) from error
+        try:
+            yield
+        finally:
+            os.close(descriptor)
 
     def _read(self) -> dict[str, Any]:
         try:

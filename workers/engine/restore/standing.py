@@ -44,6 +44,14 @@ class LeftAlone:
         match = self._excludes.match_folder if is_folder else self._excludes.match_file
         return archive_path in self._paths or match(archive_path, name) is not None
 
+    def covers(self, archive_path: bytes, *, is_folder: bool) -> bool:
+        """Tell the same also of what lies below such a path."""
+        parts = archive_path.split(b"/")
+        above = (b"/".join(parts[:depth]) for depth in range(1, len(parts)))
+        return self.has(archive_path, is_folder=is_folder) or any(
+            self.has(folder, is_folder=True) for folder in above
+        )
+
     def live_below(self, archive_path: bytes) -> Iterator[bytes]:
         """Yield, relative to the path, what stays whatever the bundle holds: a live database."""
         for path in self._excludes.exact_paths:

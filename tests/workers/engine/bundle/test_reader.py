@@ -16,7 +16,7 @@ from workers.engine.bundle import (
     UnsafePath,
     extract,
 )
-from workers.engine.bundle.extract import _safe_parts
+from workers.engine.bundle.extract import safe_parts
 from workers.engine.bundle.index import TAIL_BYTES, BundleIndex
 from workers.engine.errors import EngineError
 from workers.engine.progress import SilentReporter
@@ -233,4 +233,4 @@ def test_nothing_is_written_outside_when_a_link_stands_in_the_way(
 @pytest.mark.parametrize("path", [b"/etc/passwd", b"a/../../b", b"..", b"a//b", b"./a", b"a\0b"])
 def test_a_path_is_refused_when_it_could_lead_outside(path: bytes) -> None:
     with pytest.raises(UnsafePath):
-        _safe_parts(path)
+        safe_parts(path)

@@ -15,8 +15,14 @@ from tests.workers.engine.bundle.trees import describe, make_hard_tree
 from workers.engine.bundle import BundleReader, TreeRoot
 from workers.engine.excludes import Excludes
 from workers.engine.progress import SilentReporter
-from workers.engine.restore.file_switch import FileSwitch
-from workers.engine.restore.files import RestoreRoot, parts_of, planned, prepare_files
+from workers.engine.restore.files import (
+    FilePart,
+    RestoreRoot,
+    parts_of,
+    planned,
+    prepare_files,
+    switch_of,
+)
 from workers.engine.restore.journal import Journal
 
 EXCLUDES = Excludes(["wp-content/cache/", "*.log"], exact_paths=[b"wp-content/database/live.db"])
@@ -50,7 +56,7 @@ class Damaged:
         with self.bundle.source() as source:
             yield BundleReader(source)
 
-    def prepare(self, *paths: str, roots: list[RestoreRoot] | None = None) -> list[FileSwitch]:
+    def prepare(self, *paths: str, roots: list[RestoreRoot] | None = None) -> list[FilePart]:
         with self.reader() as reader:
             parts = parts_of(reader, roots or self.roots, paths)
             self.journal.announce(planned(parts, "job"))
@@ -59,8 +65,8 @@ class Damaged:
             )
 
 
-def make_switch(record: Any) -> FileSwitch:
-    return FileSwitch.from_record(record)
+def make_switch(record: Any) -> FilePart:
+    return switch_of(record)
 
 
 def leftovers(folder: Path) -> list[str]:
