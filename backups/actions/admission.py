@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from backups import dispatch, queries
 from backups.actions.transitions import move, record, seconds_from_now
+from backups.actions.unsettled import without_unsettled
 from backups.models import Job, Node
 from backups.states import ADMITTED, JobState
 
@@ -45,13 +46,13 @@ def _admit_on(node_id: int) -> list[Job]:
         # The lock makes count and admission one step for panel and coordinator together.
         node = Node.objects.select_for_update().get(pk=node_id)
         free = node.slots - node.jobs.filter(state__in=ADMITTED).count()
-        waiting = (
+        due = (
             node.jobs.filter(state=JobState.QUEUED)
             .filter(Q(not_before__isnull=True) | Q(not_before__lte=Now()))
             .filter(Q(waits_for__isnull=True) | Q(waits_for__state=JobState.COMPLETED))
-            .order_by("-stages_done", "-priority", "queued_at")[: max(free, 0)]
         )
-        return [job for job in waiting if _admit(job)]
+        waiting = without_unsettled(due, node).order_by("-stages_done", "-priority", "queued_at")
+        return [job for job in waiting[: max(free, 0)] if _admit(job)]
 
 
 def _publish(job: Job) -> bool:

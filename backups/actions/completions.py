@@ -11,14 +11,14 @@ from django.utils.dateparse import parse_datetime
 from backups.actions.admission import give_out_soon
 from backups.actions.followups import close_tasks_of_completed
 from backups.actions.receipts import record_passed
-from backups.actions.restores import CHECKPOINT_TRIGGER
+from backups.actions.restores import CHECKPOINT_NOTE, CHECKPOINT_TRIGGER
 from backups.actions.transitions import record
 from backups.actions.usage import usage_kept
 from backups.models import Backup, BackupStatus, Job, Site
 from backups.states import JobKind
 
 # The way back from a restore stays until somebody says that it went well.
-_PIN: dict[str, Any] = {"pinned_at": Now(), "pin_note": "Checkpoint before a restore"}
+_PIN: dict[str, Any] = {"pinned_at": Now(), "pin_note": CHECKPOINT_NOTE}
 
 
 def record_completion(job: Job, warnings: Sequence[str]) -> None:

@@ -173,8 +173,13 @@ def give_up_kept_work(site: Site) -> None:
     kept.update(work_kept_until=None, cleanup_pending=True)
 
 
+def storage_of(site: Site) -> Storage | None:
+    """Return where the site's next bundle goes, None where nobody has said."""
+    return site.storage or Storage.objects.filter(is_default=True).first()
+
+
 def _storage_for(site: Site) -> Storage:
-    storage = site.storage or Storage.objects.filter(is_default=True).first()
+    storage = storage_of(site)
     if storage is None:
         raise StorageMissingError(
             f"{site.name} has no storage and there is no default one; add a storage first."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -12,11 +12,13 @@ from django.db import transaction
 
 from backups.actions import pins
 from backups.actions.deadlocks import again_after_deadlock
-from backups.actions.jobs import begin_backup, begin_job, read_anew
+from backups.actions.jobs import begin_backup, begin_job, read_anew, storage_of
 from backups.actions.keys import require_keys
+from backups.actions.sites import require_below
+from backups.actions.transitions import record
 from backups.errors import InvalidFieldError, RestoreRefusedError
-from backups.models import Backup, BackupStatus, Job, Site
-from backups.queries import node_of_backup
+from backups.models import Backup, BackupStatus, EventLevel, Job, Site, Stage
+from backups.queries import has_key_of, node_of_backup
 from backups.registry import FILE_ENGINES, NODE_BOUND_STORES
 from backups.roles import Person
 from backups.states import JobKind, JobState
@@ -26,6 +28,7 @@ WHAT = (ALL, FILES, DATABASE)
 IN_PLACE, COPY = "in_place", "copy"
 TARGETS = (IN_PLACE, COPY)
 CHECKPOINT_TRIGGER, UNDO_TRIGGER = "checkpoint", "undo"
+CHECKPOINT_NOTE = "Checkpoint before a restore"
 # Before other queued jobs: somebody waits whose site is broken.
 RESTORE_PRIORITY = 100
 # What of a site a path in a bundle may begin with.
@@ -40,7 +43,8 @@ class RestoreRequest:
     `tables`. A copy goes to `target_path` and `target_database`, which hold nothing yet; empty is
     beside the site. A `dry_run` only says what would change. Without a `checkpoint`, what is there
     now is lost, and there is no way back. `rewrite_url` changes the address that the backup's
-    site had into that of the site, everywhere in the database.
+    site had into that of the site, everywhere in the database. With `removes_missing`, paths that
+    the backup does not hold are taken away: as an undo has to, of what was not there before.
     """
 
     what: str = ALL
@@ -52,6 +56,17 @@ class RestoreRequest:
     dry_run: bool = False
     checkpoint: bool = True
     rewrite_url: bool = False
+    removes_missing: bool = False
+
+
+def what_of(*, paths: Collection[str], tables: Collection[str]) -> str:
+    """Return what is restored where nobody says: what was chosen, and nothing beside it.
+
+    Who asks for one plugin's folder must not lose all orders since that backup.
+    """
+    if bool(paths) == bool(tables):
+        return ALL
+    return FILES if paths else DATABASE
 
 
 def start_restore(
@@ -73,12 +88,16 @@ def start_restore(
 
 def undo_restore(*, job: Job, requested_by: Person | None) -> Job:
     """Begin a restore of what the site was before this one; raises `RestoreRefusedError`."""
+    _require_ended(job)
     checkpoint = checkpoint_of(job)
     if job.kind != JobKind.RESTORE or checkpoint is None:
         raise RestoreRefusedError("There is no checkpoint from before this job to go back to.")
     asked = job.parameters
     request = RestoreRequest(
-        what=asked["what"], paths=tuple(asked["paths"]), tables=tuple(asked["tables"])
+        what=asked["what"],
+        paths=tuple(asked["paths"]),
+        tables=_tables_before(job, asked["tables"]),
+        removes_missing=True,
     )
     return start_restore(
         site=job.site,
@@ -89,16 +108,40 @@ def undo_restore(*, job: Job, requested_by: Person | None) -> Job:
     )
 
 
+def _tables_before(job: Job, asked: Sequence[str]) -> tuple[str, ...]:
+    """Return the chosen tables of a restore, which have to be in its checkpoint.
+
+    Raises `RestoreRefusedError` for one that was not there: to drop it is for a person to decide,
+    who sees what is in it by now.
+    """
+    dumped = Stage.objects.filter(job=job.waits_for_id, name="backup_db").first()
+    facts = dumped.outputs.get("facts", {}) if dumped is not None else {}
+    if missing := [name for name in asked if name not in facts.get("tables", asked)]:
+        raise RestoreRefusedError(
+            f"Before this restore there was no table {', '.join(missing[:5])}, so there is nothing "
+            "to put back. Drop it by hand, or restore the checkpoint's other tables by their names."
+        )
+    return tuple(asked)
+
+
 def confirm_restore(*, job: Job, by: Person | None) -> Backup:
     """Say that a restore went well: its checkpoint stays only as long as retention keeps it.
 
     Raises `RestoreRefusedError` where there is none.
     """
+    _require_ended(job)
     checkpoint = checkpoint_of(job)
     if job.kind != JobKind.RESTORE or checkpoint is None:
         raise RestoreRefusedError("There is no checkpoint from before this job to give up.")
-    pins.unpin_backup(backup=checkpoint, by=by)
+    is_automatic = checkpoint.pinned_by_id is None and checkpoint.pin_note == CHECKPOINT_NOTE
+    # Whoever may restore a site may end that; what a person pinned is that person's.
+    pins.unpin_backup(backup=checkpoint, by=None if is_automatic else by)
     return checkpoint
+
+
+def _require_ended(job: Job) -> None:
+    if job.is_active:
+        raise RestoreRefusedError("This job has not ended yet: wait for its end, or stop it first.")
 
 
 def checkpoint_of(job: Job) -> Backup | None:
@@ -130,6 +173,7 @@ def _begin(
 ) -> Job:
     changes_site = request.target == IN_PLACE and not request.dry_run
     what = "Dry run of a restore" if request.dry_run else "Restore"
+    warnings = _warnings(site, request)
     with transaction.atomic():
         job = begin_job(
             kind=JobKind.RESTORE,
@@ -142,7 +186,11 @@ def _begin(
             source=backup,
             parameters=_parameters(site, request),
             priority=RESTORE_PRIORITY,
+            warnings=warnings,
         )
+        for words in warnings:
+            # Also where it stays: a job that begins again forgets its warnings.
+            record(job.pk, epoch=job.epoch, kind="warned", message=words, level=EventLevel.WARNING)
         if changes_site and request.checkpoint:
             checkpoint = begin_backup(
                 site=site,
@@ -155,6 +203,23 @@ def _begin(
             Job.objects.filter(pk=job.pk, state=JobState.QUEUED).update(waits_for=checkpoint)
             job.waits_for = checkpoint
     return job
+
+
+def _warnings(site: Site, request: RestoreRequest) -> list[str]:
+    """Return what whoever restores should know first; none of it is a reason to refuse.
+
+    Without the checkpoint what is there now would be lost for good, while one that this node cannot
+    open can be restored as soon as it has a key: so that is said, and the restore begins.
+    """
+    storage = storage_of(site)
+    is_undoable = request.target == IN_PLACE and request.checkpoint
+    if storage is None or not is_undoable or has_key_of(site.node, storage.encryption_recipients):
+        return []
+    return [
+        f"What is there now is backed up first, but encrypted for keys of which {site.node} has "
+        "none: this restore can be taken back only once HOLDFAST_AGE_IDENTITY_FILE there holds one "
+        "of them."
+    ]
 
 
 def _parameters(site: Site, request: RestoreRequest) -> dict[str, Any]:
@@ -185,6 +250,16 @@ def _check(site: Site, backup: Backup, request: RestoreRequest) -> None:
             "cannot read it. Copy it to a storage that both reach."
         )
     require_keys(site.node, backup)
+    if request.target_path:
+        require_below(
+            request.target_path, site.node.allowed_roots, field="target_path", node=site.node
+        )
+    is_file = site.db_engine in FILE_ENGINES
+    _require(
+        not (is_file and request.target_database),
+        "target_database",
+        "This site's database is a file, which comes with the copy's folder.",
+    )
     if request.what != FILES and site.db_engine == "none":
         raise RestoreRefusedError(f"{site.name} has no database; restore its files only.")
 

@@ -8,6 +8,7 @@ import uuid
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
 
+from backups.actions.restores import CHECKPOINT_TRIGGER
 from backups.models import Backup, BackupStatus, Job, Site
 
 # Shorter beginnings of an id fit too many jobs to be meant.
@@ -30,14 +31,19 @@ def find_site(wanted: str) -> Site:
 
 
 def find_backup(site: Site, wanted: str) -> Backup:
-    """Return the site's newest good backup ("latest"), or the one with that id, whoever's it is."""
+    """Return the site's newest good backup ("latest"), or the one with that id, whoever's it is.
+
+    A checkpoint is what a site was just before a restore, thus most likely what somebody wants to
+    be rid of: that one has to be named.
+    """
     rows = Backup.objects.select_related("storage", "site__node", "job__node")
     good = rows.filter(status=BackupStatus.SUCCESS)
     if wanted.isdigit():
         found = good.filter(pk=int(wanted)).first()
     else:
         whole = good.filter(is_suspect=False, check_problem="", removing_since__isnull=True)
-        found = whole.filter(site=site).first() if wanted == "latest" else None
+        newest = whole.filter(site=site).exclude(job__trigger=CHECKPOINT_TRIGGER)
+        found = newest.first() if wanted == "latest" else None
     if found is None:
         recent = good.filter(site=site)[:5]
         known = ", ".join(f"{one.pk} ({one.created_at:%Y-%m-%d %H:%M})" for one in recent)

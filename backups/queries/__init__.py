@@ -2,7 +2,7 @@
 
 from backups.queries.audit import AuditedObject, audited_object, audited_objects
 from backups.queries.followups import overdue, task_stats, tasks_with_state
-from backups.queries.keys import can_open
+from backups.queries.keys import can_open, has_key_of
 from backups.queries.pages import page_of
 from backups.queries.plans import schedule_of
 from backups.queries.proofs import proofs_due
@@ -82,6 +82,7 @@ __all__ = [
     "can_reach",
     "events_visible_to",
     "follow_up_tasks_visible_to",
+    "has_key_of",
     "is_paused",
     "job_status",
     "jobs_visible_to",

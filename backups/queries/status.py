@@ -106,7 +106,8 @@ def _message(job: Job, current: Stage | StageRow | None, stages_total: int) -> s
     if job.state in ACTIVE and current is not None:
         return f"Stage {current.position + 1}/{stages_total}: {current.name}"
     warnings = len(job.warnings)
-    noun = _NOUNS[JobKind(job.kind)]
+    # Whoever reads that a restore is completed takes the site for restored.
+    noun = "Dry run" if job.parameters.get("dry_run") else _NOUNS[JobKind(job.kind)]
     template = _SENTENCES.get(JobState(job.state), IDLE_SENTENCE)
     sentence = template.format(node=job.node.name, noun=noun, lower=noun.lower())
     if job.state == JobState.COMPLETED and warnings:

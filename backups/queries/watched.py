@@ -32,7 +32,7 @@ _OF_SITE = ("name", "node")
 _OF_JOB = (
     *("kind", "site", "node", "state", "reset_at", "stages_done", "progress", "worker"),
     *("warnings", "error_message", "error_hint", "started_at", "finished_at"),
-    "stop_requested_at",
+    *("stop_requested_at", "parameters"),
 )
 # A page shows no more bars than these; the total says how many there are.
 JOBS_SHOWN = 50

@@ -151,11 +151,27 @@ def test_only_the_database_is_restored_when_only_it_is_asked_for(site: Restorabl
 
 def test_one_file_is_restored_by_its_path(site: Restorable) -> None:
     site.deface()
-    job = site.restore(what="files", paths=["wp-content/index.php"], checkpoint=False)
+    hacked = site.options()
+    job = site.restore(paths=["wp-content/index.php"], checkpoint=False)
     assert_done(job)
+    assert site.options() == hacked, "nobody asked for the database"
     assert "Silence" in (site.content / "index.php").read_text()
     assert (site.content / "shell.php").exists()
     assert not (site.content / "uploads").exists()
+
+
+def test_an_undo_takes_away_the_path_that_was_not_there(site: Restorable) -> None:
+    site.deface()
+    defaced = site.files()
+    job = site.restore(what="files", paths=["wp-content/uploads", "wp-content/index.php"])
+    assert_done(job)
+    assert (site.content / "uploads" / "photo.jpg").exists()
+    undo = site.cluster.post(f"/api/v1/jobs/{job['id']}/undo")
+    assert_done(site.ended(undo.body["job_id"]))
+    assert site.files() == defaced
+    redo = site.cluster.post(f"/api/v1/jobs/{undo.body['job_id']}/undo")
+    assert_done(site.ended(redo.body["job_id"]))
+    assert (site.content / "uploads" / "photo.jpg").exists()
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(site: Restorable) -> None:
@@ -163,6 +179,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(site: Restorable) 
     defaced, hacked = site.files(), site.options()
     job = site.restore(dry_run=True)
     assert_done(job)
+    assert job["message"] == "Dry run completed"
     assert job["checkpoint_job_id"] is None
     files, database = job["plan"]["files"], job["plan"]["database"]
     assert files["created"]["names"] == ["wp-content/uploads/photo.jpg"]
@@ -219,6 +236,7 @@ def test_nothing_is_restored_when_the_checkpoint_fails(site: Restorable) -> None
         ({"target_path": "/tmp/x"}, 400, "Only a copy"),
         ({"target": "copy", "target_path": "x"}, 400, "absolute path"),
         ({"what": "files", "tables": ["wp_options"]}, 400, "Only a database has tables"),
+        ({"target": "copy", "target_path": "/etc/x"}, 400, "outside the folders"),
         ({"backup_id": 10**9}, 404, ""),
         ({"backup": 1}, 400, "Did you mean backup_id?"),
     ],
@@ -289,7 +307,9 @@ def test_the_command_restores_and_says_how_to_take_it_back(site: Restorable) -> 
     plan = site.cluster.manage("restore", str(site.id), "--dry-run").stdout
     assert "1 file deleted" in plan
     assert "wp-content/shell.php" in plan
-    assert "tables dropped: wp_intruder" in plan
+    assert "1 table dropped: wp_intruder" in plan
+    assert "1 table replaced (3 rows, " in plan
+    assert "MB needed beside what is there" in plan
     done = site.cluster.manage("restore", str(site.id)).stdout
     assert "/undo" in done
     assert site.files() == files

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from backups.actions.restores import ALL, IN_PLACE, TARGETS, WHAT
+from backups.actions.restores import IN_PLACE, TARGETS, WHAT, what_of
 from backups.api.serializers.jobs import StartedBody
 from backups.api.serializers.strict import StrictSerializer
 from backups.models import Proof
@@ -26,7 +26,12 @@ class RestoreBody(StrictSerializer):
     """What is to be restored, and where to."""
 
     backup_id = serializers.IntegerField()
-    what = serializers.ChoiceField(choices=WHAT, default=ALL)
+    what = serializers.ChoiceField(
+        choices=WHAT,
+        required=False,
+        help_text="Without it all, or only the files or the database if only some of these are "
+        "chosen.",
+    )
     paths = _chosen("Paths in the bundle, each with all below it", 4096)
     tables = _chosen("Names of tables", 256)
     target = serializers.ChoiceField(choices=TARGETS, default=IN_PLACE)
@@ -48,10 +53,10 @@ class RestoreBody(StrictSerializer):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Give lists as the domain takes them."""
-        for name in {"paths", "tables"} & attrs.keys():
-            attrs[name] = tuple(attrs[name])
-        return attrs
+        """Give lists as the domain takes them, and what is restored."""
+        paths, tables = (tuple(attrs.get(name, ())) for name in ("paths", "tables"))
+        return {"what": what_of(paths=paths, tables=tables), **attrs, "paths": paths,
+                "tables": tables}  # fmt: skip
 
 
 class RestoreStartedBody(StartedBody):
@@ -60,6 +65,9 @@ class RestoreStartedBody(StartedBody):
     checkpoint_job_id = serializers.UUIDField(allow_null=True)
     target_path = serializers.CharField(allow_null=True)
     target_database = serializers.CharField(allow_null=True)
+    warnings = serializers.ListField(
+        child=serializers.CharField(), help_text="What to know before it is done."
+    )
 
 
 class ConfirmedBody(serializers.Serializer[Any]):

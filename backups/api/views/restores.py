@@ -24,7 +24,7 @@ from backups.api.serializers.restores import (
 from backups.api.views.backups import with_names
 from backups.api.views.control import visible_site
 from backups.api.views.jobs import visible_job
-from backups.models import Job, Proof
+from backups.models import Backup, Job, Proof
 from backups.queries import may_manage_site
 
 
@@ -128,14 +128,17 @@ def started(job: Job) -> Response:
     """Return the answer to a restore that was recorded."""
     is_dry = bool(job.parameters.get("dry_run"))
     what = "Dry run of a restore" if is_dry else "Restore"
+    other = Backup.objects.filter(uses=job).exclude(site=job.site_id).select_related("site").first()
+    whose = f", of a backup of {other.site.name}" if other is not None else ""
     body = {
         "success": True,
-        "message": f"{what} started for {job.site.name}",
+        "message": f"{what} started for {job.site.name}{whose}",
         "status": "running",
         "site_id": job.site_id,
         "job_id": str(job.pk),
         "checkpoint_job_id": str(job.waits_for_id) if job.waits_for_id else None,
         "target_path": job.parameters.get("target_path") or None,
         "target_database": job.parameters.get("target_database") or None,
+        "warnings": job.warnings,
     }
     return Response(body, status=202)

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 
 from backups.actions import restores
-from backups.actions.restores import COPY, IN_PLACE, WHAT, RestoreRequest
+from backups.actions.restores import COPY, IN_PLACE, WHAT, RestoreRequest, what_of
 from backups.errors import DomainError
 from backups.management import following
 from backups.management.audited import audited
@@ -19,6 +19,7 @@ from backups.models import Job
 from backups.queries import audited_object
 
 NAMES_SHOWN = 20
+GROUPS = ("created", "overwritten", "deleted", "kept", "unchanged")
 MEGABYTE = 1_000_000
 
 
@@ -31,9 +32,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("site", help="the site's id or name")
         parser.add_argument(
-            "--backup", default="latest", help="the backup's id; otherwise the newest good one"
+            "--backup",
+            default="latest",
+            help="the backup's id; otherwise the newest good one that is no checkpoint",
         )
-        parser.add_argument("--what", choices=WHAT, default="all")
+        parser.add_argument(
+            "--what", choices=WHAT, help="otherwise what is chosen below, or all of it"
+        )
         parser.add_argument(
             "--path", action="append", default=[], help="only this path of the bundle (repeatable)"
         )
@@ -67,7 +72,14 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
         console = Console()
         what = "Dry run" if options["dry_run"] else "Restore"
-        console.print(f"{what} of {backup} to {site.name}, job {job.pk}", highlight=False)
+        whose = f" (of {backup.site.name})" if backup.site_id != site.pk else ""
+        console.print(
+            f"{what} of {backup}{whose} to {site.name}, job {job.pk}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        for warning in job.warnings:
+            console.print(f"Warning: {warning}", highlight=False, markup=False, soft_wrap=True)
         if job.waits_for_id:
             console.print(f"Its checkpoint comes first, job {job.waits_for_id}", highlight=False)
         if not options["no_follow"]:
@@ -76,7 +88,7 @@ class Command(BaseCommand):
 
 def _request(options: dict[str, Any]) -> RestoreRequest:
     return RestoreRequest(
-        what=options["what"],
+        what=options["what"] or what_of(paths=options["path"], tables=options["table"]),
         paths=tuple(options["path"]),
         tables=tuple(options["table"]),
         target=COPY if options["copy"] else IN_PLACE,
@@ -103,17 +115,30 @@ def _say(job: Job, console: Console) -> None:
 
 
 def _say_plan(plan: dict[str, Any], console: Console) -> None:
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     files, database = plan["files"], plan["database"]
-    for name in ("created", "overwritten", "deleted", "kept", "unchanged") if files else ():
+    for name in GROUPS if files else ():
         group = files[name]
-        size = f"{group['bytes'] / MEGABYTE:.1f} MB"
-        what = "file" if group["count"] == 1 else "files"
-        console.print(f"{group['count']} {what} {name} ({size})", highlight=False)
-        if name != "unchanged":
-            for path in group["names"][:NAMES_SHOWN]:
-                console.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)
+        say(f"{_counted(group['count'], 'file')} {name} ({_megabytes(group['bytes'])})")
+        names = group["names"][:NAMES_SHOWN] if name != "unchanged" else []
+        for path in names:
+            say(f"  {path}")
+        if names and group["count"] > len(names):
+            say(f"  and {group['count'] - len(names)} more")
+    if files:
+        say(f"{_megabytes(files['bytes_needed'])} needed beside what is there")
     if database:
-        names = ", ".join(table["name"] for table in database["tables"])
-        console.print(f"tables replaced: {names or 'none'}", highlight=False, soft_wrap=True)
-        dropped = ", ".join(database["dropped"]) or "none"
-        console.print(f"tables dropped: {dropped}", highlight=False, soft_wrap=True)
+        tables, dropped = database["tables"], database["dropped"]
+        rows = _counted(sum(table["rows"] or 0 for table in tables), "row")
+        size = f"{_megabytes(database['dump_bytes'])} of SQL"
+        names = ", ".join(table["name"] for table in tables) or "none"
+        say(f"{_counted(len(tables), 'table')} replaced ({rows}, {size}): {names}")
+        say(f"{_counted(len(dropped), 'table')} dropped: {', '.join(dropped) or 'none'}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / MEGABYTE:.1f} MB"

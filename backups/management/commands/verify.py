@@ -27,7 +27,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("site", help="the site's id or name")
         parser.add_argument(
-            "--backup", default="latest", help="the backup's id; otherwise the newest good one"
+            "--backup",
+            default="latest",
+            help="the backup's id; otherwise the newest good one that is no checkpoint",
         )
         parser.add_argument("--no-follow", action="store_true", help="start it and end")
 

@@ -9,7 +9,8 @@ const ACTIVE_MS = 2000;
 const IDLE_MS = 30000;
 const NO_JOB = "00000000-0000-0000-0000-000000000000";
 const TITLES = { restore: "Restore", verify: "Proof" };
-const GROUPS = ["created", "overwritten", "deleted", "kept"];
+const GROUPS = ["created", "overwritten", "deleted", "kept", "unchanged"];
+const NAMES = 20;
 
 /** Ask what of a backup to restore, and where to. Returns the request's body, or null. */
 export function askForRestore(backup, path = null) {
@@ -69,7 +70,8 @@ export class Restores {
   async begin(body) {
     if (body === null) return;
     const answer = await call("POST", this.settings.restore, body);
-    notice("done", answer.message, { kind: "good" });
+    const words = [answer.message, ...answer.warnings].join(". ");
+    notice("done", words, { kind: answer.warnings.length ? "fair" : "good" });
     this.wake?.();
   }
 
@@ -123,6 +125,7 @@ export class Restores {
       isRunning ? element("div", { className: "progress" }, bar, element("span", { className: "percent" }, `${job.progress} %`)) : null,
       job.stage_detail && isRunning ? element("p", { className: "quiet" }, job.stage_detail) : null,
       job.error ? element("p", { className: "notice notice-bad" }, job.error) : null,
+      ...job.warnings.map((words) => element("p", { className: "notice notice-fair" }, words)),
       job.plan ? planOf(job.plan) : null,
       element("p", { className: "buttons" }, ...this.#buttons(job, isRunning)),
     );
@@ -159,14 +162,18 @@ function waitsFor(job) {
 
 function planOf({ files, database }) {
   const lists = GROUPS.filter((name) => files?.[name].count).map((name) => groupOf(name, files[name]));
-  const tables = database
-    ? element(
-        "li",
-        {},
-        `${counted(database.tables.length, "table")} replaced, ${database.dropped.length} dropped (${bytes(database.dump_bytes)} of SQL)`,
-      )
-    : null;
-  return element("ul", { className: "plan" }, ...lists, tables);
+  const needed = files ? element("li", {}, `${bytes(files.bytes_needed)} needed beside what is there`) : null;
+  return element("ul", { className: "plan" }, ...lists, needed, database ? tablesOf(database) : null);
+}
+
+function tablesOf({ tables, dropped, dump_bytes: size }) {
+  const rows = tables.reduce((sum, table) => sum + (table.rows ?? 0), 0);
+  const names = [
+    ...tables.map((table) => table.name),
+    ...dropped.map((name) => `${name} (dropped)`),
+  ];
+  const summary = `${counted(tables.length, "table")} replaced (${counted(rows, "row")}, ${bytes(size)} of SQL), ${dropped.length} dropped`;
+  return details(summary, names, names.length);
 }
 
 function counted(number, what) {
@@ -174,15 +181,15 @@ function counted(number, what) {
 }
 
 function groupOf(name, group) {
-  const names = group.names.slice(0, 20).join("\n");
+  return details(`${counted(group.count, "file")} ${name} (${bytes(group.bytes)})`, group.names, group.count);
+}
+
+function details(summary, names, count) {
+  const shown = names.slice(0, NAMES);
+  const more = count > shown.length ? [`and ${count - shown.length} more`] : [];
   return element(
     "li",
     {},
-    element(
-      "details",
-      {},
-      element("summary", {}, `${counted(group.count, "file")} ${name} (${bytes(group.bytes)})`),
-      element("pre", {}, group.count > 20 ? `${names}\n…` : names),
-    ),
+    element("details", {}, element("summary", {}, summary), element("pre", {}, [...shown, ...more].join("\n"))),
   );
 }
