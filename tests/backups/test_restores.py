@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from backups.actions import admission, jobs, pins, restores
 from backups.actions.endings import fail_job
 from backups.actions.restores import CHECKPOINT_NOTE, RestoreRequest
 from backups.actions.unsettled import KIND
 from backups.errors import InvalidFieldError, PinRefusedError, RestoreRefusedError
+from backups.management.commands.restore import GROUPS, say_plan
 from backups.management.finding import find_backup
 from backups.models import Backup, Job, JobEvent, Site, Stage, Storage, Worker
 from panel.accounts.models import User
@@ -119,6 +122,17 @@ def test_a_copy_is_refused_where_it_cannot_go(
     Site.objects.update(db_engine="sqlite", db_name=f"{site.wp_path}/wp-content/site.sqlite")
     with pytest.raises(InvalidFieldError, match=words):
         start(site, make_backup(site), **fields)
+
+
+def test_a_plan_that_is_cut_off_says_how_much_more_there_is() -> None:
+    said = StringIO()
+    many = {"count": 5000, "bytes": 7_000_000, "names": [f"f{one}" for one in range(200)]}
+    nothing = {"count": 0, "bytes": 0, "names": []}
+    files = {**dict.fromkeys(GROUPS, nothing), "deleted": many, "bytes_needed": 3_000_000}
+    say_plan({"files": files, "database": None}, Console(file=said))
+    assert "5000 files deleted (7.0 MB)" in said.getvalue()
+    assert "f19\n  and 4980 more\n" in said.getvalue()
+    assert "3.0 MB needed beside what is there" in said.getvalue()
 
 
 def test_others_wait_until_a_restore_that_was_cut_off_is_settled(

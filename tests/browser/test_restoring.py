@@ -52,6 +52,7 @@ def test_site_is_restored_undone_looked_through_and_proven(lived: Lived, site: S
     dialog.get_by_role("button", name="Show what would change").click()
     expect(newest(site)).to_contain_text("2 files created", timeout=PATIENCE_MS)
     expect(newest(site)).to_contain_text("1 file overwritten")
+    expect(newest(site)).to_contain_text("needed beside what is there")
     assert index.read_text() == "<?php defaced();"
     site.look("plan")
 

@@ -103,7 +103,7 @@ def _request(options: dict[str, Any]) -> RestoreRequest:
 def _say(job: Job, console: Console) -> None:
     plan = restores.plan_of({stage.name: stage.outputs for stage in job.stages.all()})
     if plan is not None:
-        _say_plan(plan, console)
+        say_plan(plan, console)
     elif job.parameters["target"] == COPY:
         console.print(f"The copy is in {job.parameters['target_path']}", highlight=False)
     elif job.waits_for_id:
@@ -114,7 +114,8 @@ def _say(job: Job, console: Console) -> None:
         )
 
 
-def _say_plan(plan: dict[str, Any], console: Console) -> None:
+def say_plan(plan: dict[str, Any], console: Console) -> None:
+    """Print what a dry run found: totals of everything, and the first names."""
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     files, database = plan["files"], plan["database"]
     for name in GROUPS if files else ():
