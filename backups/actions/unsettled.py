@@ -11,6 +11,9 @@ from backups.states import TERMINAL, JobKind
 KIND = "waits_for_settling"
 # Of a restore that is done: only what it replaced is still to be removed.
 REPLACED_STAYS = "replaced_not_removed"
+IN_PLACE = "in_place"
+# Until these are done, fetching and checking, a restore has not come near the site.
+UNTOUCHED_STAGES = 2
 
 
 def without_unsettled(queued: QuerySet[Job], node: Node) -> QuerySet[Job]:
@@ -21,8 +24,9 @@ def without_unsettled(queued: QuerySet[Job], node: Node) -> QuerySet[Job]:
     not look at the site.
     """
     cut_off = node.jobs.filter(kind=JobKind.RESTORE, cleanup_pending=True, state__in=TERMINAL)
-    cut_off = cut_off.exclude(error_code=REPLACED_STAYS)
-    sites = set(cut_off.values_list("site_id", flat=True))
+    cut_off = cut_off.filter(stages_done__gte=UNTOUCHED_STAGES).exclude(error_code=REPLACED_STAYS)
+    found = cut_off.values_list("site_id", "parameters")
+    sites = {site for site, asked in found if asked["target"] == IN_PLACE and not asked["dry_run"]}
     if not sites:
         return queued
     waiting = queued.filter(site__in=sites).exclude(kind=JobKind.VERIFY)

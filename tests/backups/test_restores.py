@@ -12,7 +12,7 @@ from rich.console import Console
 from backups.actions import admission, jobs, pins, restores
 from backups.actions.endings import fail_job
 from backups.actions.restores import CHECKPOINT_NOTE, RestoreRequest
-from backups.actions.unsettled import KIND
+from backups.actions.unsettled import KIND, without_unsettled
 from backups.errors import InvalidFieldError, PinRefusedError, RestoreRefusedError
 from backups.management.commands.restore import GROUPS, say_plan
 from backups.management.finding import find_backup
@@ -139,7 +139,14 @@ def test_others_wait_until_a_restore_that_was_cut_off_is_settled(
     site: Site, make_backup: MakeBackup, live_worker: Worker
 ) -> None:
     backup = make_backup(site)
-    cut = ended(start(site, backup, checkpoint=False), "reset", cleanup_pending=True)
+    for fields in ({"target": "copy"}, {"dry_run": True}, {"checkpoint": False}):
+        # None of these has come near the site.
+        ended(start(site, backup, **fields), "reset", cleanup_pending=True)
+    Job.objects.exclude(parameters__target="in_place", parameters__dry_run=False).update(
+        stages_done=3
+    )
+    assert without_unsettled(Job.objects.all(), site.node).count() == 3
+    cut = ended(start(site, backup, checkpoint=False), "reset", cleanup_pending=True, stages_done=2)
     next_one = jobs.start_backup(site=site)
     for _ in range(2):
         assert admission.admit_jobs() == 0
@@ -153,7 +160,7 @@ def test_nobody_waits_for_the_removal_of_what_was_replaced(
     site: Site, make_backup: MakeBackup, live_worker: Worker
 ) -> None:
     job = start(site, make_backup(site), checkpoint=False)
-    Job.objects.filter(pk=job.pk).update(started_at=job.queued_at, state="running")
+    Job.objects.filter(pk=job.pk).update(started_at=job.queued_at, state="running", stages_done=4)
     job = Job.objects.get(pk=job.pk)
     assert fail_job(job, Job.objects.filter(pk=job.pk), code="replaced_not_removed",
                     message="The site is restored", hint="")  # fmt: skip

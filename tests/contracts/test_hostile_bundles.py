@@ -96,19 +96,20 @@ class Arena:
 
         def is_over() -> bool:
             job.update(self.cluster.get(f"/api/v1/jobs/{job_id}").body)
-            return job["status"] != "running" and not job["cleanup_pending"]
+            return bool(job["status"] != "running")
 
         wait_until(is_over, 120, f"job {job_id} ends")
         return job
 
     def assert_unharmed(self) -> None:
+        spool = self.cluster.spool
+        wait_until(lambda: not any(spool.glob("*-*-*-*-*")), 60, "nothing of a job is left")
         now = self.now()
         changed = {path for path in {*now, *self.before} if now.get(path) != self.before.get(path)}
         assert changed <= OTHER_TIMES
         assert all(now[path][:3] == self.before[path][:3] for path in changed)
         assert sorted(now) == sorted(self.before)
         assert self.read() == self.rows
-        assert not any(self.cluster.spool.glob("*-*-*-*-*"))
 
 
 @pytest.fixture(scope="module")
