@@ -26,14 +26,18 @@ OF_ONE: dict[str, tuple[Link, ...]] = {
     "site_id": (
         ("Site", "site"), ("Status", "backup-status"), ("Start", "backup-start"),
         ("Stop", "backup-stop"), ("Reset", "backup-reset"), ("Log", "backup-logs"),
-        ("Backups", "site-backups"), ("Schedule", "site-schedule"), ("Pause", "site-pause"),
-        ("Go on", "site-go-on"), ("Quota", "quota-status"),
+        ("Backups", "site-backups"), ("Restore", "site-restore"), ("Retention", "site-retention"),
+        ("Schedule", "site-schedule"), ("Pause", "site-pause"), ("Go on", "site-go-on"),
+        ("Quota", "quota-status"),
     ),
     "node_id": (("Node", "node"), ("Scale", "node-scale"), ("Drain", "node-drain"),
                 ("Resume", "node-resume"), ("Upcoming", "node-upcoming"), ("Pause", "node-pause"),
                 ("Go on", "node-go-on")),
-    "job_id": (("Job", "job"), ("Retry", "job-retry")),
-    "backup_id": (("Backup", "backup"), ("Download", "backup-download")),
+    "job_id": (("Job", "job"), ("Retry", "job-retry"), ("Undo", "job-undo"),
+               ("Confirm", "job-confirm")),
+    "backup_id": (("Backup", "backup"), ("Download", "backup-download"),
+                  ("Contents", "backup-contents"), ("Prove", "backup-verify"),
+                  ("Proofs", "backup-proofs"), ("Pin", "backup-pin")),
 }  # fmt: skip
 # Lists that lead to their rows: where the rows are in the answer, the route, and what names a row.
 ROWS: dict[str, tuple[str, str, str]] = {

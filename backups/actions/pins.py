@@ -39,8 +39,9 @@ def unpin_backup(*, backup: Backup, by: Person | None) -> Backup:
     """
     is_theirs = by is None or backup.pinned_at is None or backup.pinned_by_id == by.pk
     if by is not None and not is_theirs and not may_manage_site(by, backup.site):
+        who = "Somebody else" if backup.pinned_by_id else "A restore"
         raise PinRefusedError(
-            "Somebody else pinned this backup: an admin of the node may take the pin away."
+            f"{who} pinned this backup: an admin of the node may take the pin away."
         )
     rows = Backup.objects.filter(pk=backup.pk)
     if rows.filter(pinned_at__isnull=False).update(pinned_at=None, pinned_by=None, pin_note=""):

@@ -81,3 +81,11 @@ def test_what_a_site_is_called_stays_text(browser: APIClient, site: Site) -> Non
     shown = page(browser, f"/api/v1/sites/{site.pk}")
     assert "<b name" not in shown
     assert not re.search(r'<[^>]* style="', shown)
+
+
+def test_form_of_a_restore_asks_for_a_checkpoint_unless_somebody_takes_the_tick_away(
+    browser: APIClient, site: Site
+) -> None:
+    form = page(browser, f"/api/v1/sites/{site.pk}/restore")
+    [box] = re.findall(r'<input[^>]*name="checkpoint"[^>]*>', form)
+    assert "checked" in box

@@ -45,7 +45,9 @@ class RestoreBody(StrictSerializer):
         default=False, help_text="Only say what would change, in the job's `plan`."
     )
     checkpoint = serializers.BooleanField(
-        default=True, help_text="In place: back up what is there first, so that it can be undone."
+        default=True,
+        initial=True,
+        help_text="In place: back up what is there first, so that it can be undone.",
     )
     rewrite_url = serializers.BooleanField(
         default=False,

@@ -148,3 +148,22 @@ def test_a_sites_own_admin_takes_only_their_own_pins_away(
     refused = theirs.delete(others)
     assert (refused.status_code, refused.json()["code"]) == (409, "pin_refused")
     assert api.delete(others).status_code == 200
+
+
+def test_a_sites_own_admin_gives_up_the_checkpoint_of_a_restore_unless_somebody_pinned_it(
+    site: Site,
+    client_of: Callable[[User], APIClient],
+    site_admin: User,
+    super_admin: User,
+    make_backup: Callable[..., Backup],
+) -> None:
+    theirs, before = client_of(site_admin), ended_job(site)
+    note = {"pinned_at": datetime.now(UTC), "pin_note": "Checkpoint before a restore"}
+    checkpoint = make_backup(site, job=before, **note)
+    job = ended_job(site, kind="restore", waits_for=before)
+    address = f"/api/v1/jobs/{job.pk}/confirm"
+    assert theirs.post(address).json()["backup_id"] == checkpoint.pk
+    assert Backup.objects.get().pinned_at is None
+    Backup.objects.update(**note, pinned_by=super_admin)
+    refused = theirs.post(address)
+    assert (refused.status_code, refused.json()["code"]) == (409, "pin_refused")
