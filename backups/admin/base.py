@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,6 +33,9 @@ else:
 EVERYBODY = frozenset(Role)
 THOSE_WITH_NODES = frozenset({Role.SUPER_ADMIN, Role.NODE_ADMIN})
 SUPER_ADMINS = frozenset({Role.SUPER_ADMIN})
+
+# How an action is called in a list says of which rows.
+_OF_MANY = re.compile(" selected .*")
 
 # Rows that are counted, and paged through, in lists that have many more.
 MOST_COUNTED = 10_000
@@ -138,6 +142,7 @@ class DomainAdmin(ByRole):
     goes_along: ClassVar[str] = ""
     # What to do while there is no row at all: sentences, and commands to type.
     change_list_template = "backups/admin/change_list.html"
+    change_form_template = "backups/admin/change_form.html"
     first_steps: ClassVar[tuple[str, ...]] = ()
     first_commands: ClassVar[tuple[str, ...]] = ()
 
@@ -148,6 +153,21 @@ class DomainAdmin(ByRole):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ANN401
         """Return what reads the lists."""
         return LongChangeList
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> HttpResponse:
+        """Show a row's page, with what the list's actions would do to this row."""
+        context["row_actions"] = [
+            (name, _OF_MANY.sub("", str(action[2])))
+            for name, action in self.get_actions(request).items()
+            if action and name != "delete_selected"
+        ]
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def changeform_view(
         self,

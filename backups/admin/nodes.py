@@ -30,6 +30,7 @@ from backups.admin.row_forms import NodeForm
 from backups.admin.shown import NOTHING, badge, list_link, row_link, size
 from backups.models import MAX_SLOTS, EnrolmentToken, Node, Worker
 from backups.queries import (
+    is_paused,
     nodes_visible_to,
     nodes_with_standing,
     shown_moment,
@@ -119,10 +120,12 @@ class NodeAdmin(PausesSchedules, DomainAdmin):
     def state_shown(self, node: Any) -> SafeString:  # noqa: ANN401
         if not node.is_enabled:
             return badge("disabled", "stopped")
-        shown = badge("online", "completed") if node.is_online else badge("offline", "failed")
-        if not node.is_draining:
-            return shown
-        return format_html("{} {}", shown, badge("draining", "warning"))
+        shown = [badge("online", "completed") if node.is_online else badge("offline", "failed")]
+        if node.is_draining:
+            shown.append(badge("draining", "warning"))
+        if is_paused(node, timezone.now()):
+            shown.append(badge("schedules paused", "warning"))
+        return format_html_join(" ", "{}", ((one,) for one in shown))
 
     @admin.display(description="active jobs", ordering="active_jobs")
     def active(self, node: Any) -> int:  # noqa: ANN401

@@ -10,6 +10,7 @@ from django.db.models import ForeignKey, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -31,6 +32,7 @@ from backups.errors import DomainError
 from backups.models import Site
 from backups.protection import Protection
 from backups.queries import (
+    is_paused,
     may_manage_site,
     nodes_visible_to,
     schedule_of,
@@ -87,7 +89,7 @@ class SiteAdmin(PausesSchedules, DomainAdmin):
     goes_along = "its jobs and their logs; its files and its database stay where they are"
     form = SiteForm
     list_display = ("name", "node_link", "status", "safety", "last_backup", "backup_count",
-                    "stored", "next_run_at", "lists")  # fmt: skip
+                    "stored", "next_run_at_shown", "lists")  # fmt: skip
     list_filter = (
         Safety,
         NewestState,
@@ -187,6 +189,11 @@ class SiteAdmin(PausesSchedules, DomainAdmin):
     @admin.display(description="stored", ordering="storage_used_bytes")
     def stored(self, site: Site) -> str:
         return size(site.storage_used_bytes)
+
+    @admin.display(description="next run", ordering="next_run_at")
+    def next_run_at_shown(self, site: Site) -> Any:  # noqa: ANN401
+        rests = any(is_paused(row, timezone.now()) for row in (site, site.node))
+        return badge("paused", "warning") if rests and site.next_run_at else site.next_run_at
 
     @admin.display(description="next runs")
     def next_runs(self, site: Site) -> str:

@@ -5,7 +5,7 @@ from backups.queries.followups import overdue, task_stats, tasks_with_state
 from backups.queries.keys import can_open, has_key_of
 from backups.queries.pages import page_of
 from backups.queries.plans import schedule_of
-from backups.queries.proofs import proofs_due
+from backups.queries.proofs import failed_proofs, proofs_due
 from backups.queries.protection import (
     protection_counts,
     sites_with_protection,
@@ -81,6 +81,7 @@ __all__ = [
     "can_open",
     "can_reach",
     "events_visible_to",
+    "failed_proofs",
     "follow_up_tasks_visible_to",
     "has_key_of",
     "is_paused",

@@ -1,16 +1,16 @@
-"""Which backups are to be proven next, and where."""
+"""Which backups are to be proven next, and where; which sites' last proof failed."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from backups.models import Backup, BackupStatus, Job, Node, Site
+from backups.models import Backup, BackupStatus, Job, Node, Proof, ProofOutcome, Site
 from backups.queries.provers import (
     Told,
     can_prove,
@@ -59,6 +59,13 @@ def proofs_due(*, every: bool) -> Due:
         taken = [backup.site_id for _node, backup in found]
         found += _of_others(free, due.exclude(pk__in=taken), told)
     return found
+
+
+def failed_proofs(site_ids: Collection[int]) -> dict[int, datetime]:
+    """Return of those of the sites whose newest proof failed when that was."""
+    later = Proof.objects.filter(site=OuterRef("site"), created_at__gt=OuterRef("created_at"))
+    failed = Proof.objects.filter(~Exists(later), site__in=site_ids, outcome=ProofOutcome.FAILED)
+    return dict(failed.order_by("created_at").values_list("site", "created_at"))
 
 
 def _of_others(free: list[Node], due: QuerySet[Any], told: Told) -> Due:

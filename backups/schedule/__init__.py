@@ -19,7 +19,7 @@ from backups.schedule.frequencies import (
     read_time,
 )
 from backups.schedule.plan import Plan, Run, spread_of
-from backups.schedule.words import schedule_words
+from backups.schedule.words import blackout_words, schedule_words
 from backups.schedule.zones import ZONE_NAMES, moment_of, read_zone, validate_zone
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Run",
     "ScheduleFrequency",
     "blackout_end",
+    "blackout_words",
     "moment_of",
     "next_run",
     "read_blackouts",

@@ -1,10 +1,11 @@
-"""A schedule in a sentence for people."""
+"""Schedules and blackouts in sentences for people."""
 
 from __future__ import annotations
 
 from calendar import day_name
 from collections.abc import Sequence
 
+from backups.schedule.blackouts import EVERY_DAY, Blackout
 from backups.schedule.frequencies import ScheduleFrequency
 
 
@@ -23,3 +24,21 @@ def schedule_words(
     on = f"{', '.join(most)} and {last}" if most else last
     when = f" on {on}" if on else ""
     return f"{ScheduleFrequency(frequency).label}{when} at {at}, {zone}{within}"
+
+
+def blackout_words(blackouts: Sequence[Blackout], zone: str) -> str:
+    """Return as `between 08:00 and 18:00 from Monday to Friday (Europe/Berlin)`; empty for none."""
+    if not blackouts:
+        return ""
+    each = (f"between {one.start:%H:%M} and {one.end:%H:%M} {_on(one.days)}" for one in blackouts)
+    return f"{', and '.join(each)} ({zone})"
+
+
+def _on(days: Sequence[int]) -> str:
+    days = sorted(set(days))
+    if tuple(days) == EVERY_DAY:
+        return "every day"
+    if len(days) > 2 and days == list(range(days[0], days[-1] + 1)):
+        return f"from {day_name[days[0]]} to {day_name[days[-1]]}"
+    *most, last = (day_name[day] for day in days)
+    return f"on {', '.join(most)} and {last}" if most else f"on {last}"

@@ -10,12 +10,16 @@ from typing import Any
 
 from django.core.paginator import Page
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from backups.admin.base import LongListPaginator
 from backups.protection import EXPLAINED, Protection
 from backups.queries import (
+    failed_proofs,
+    is_paused,
     nodes_visible_to,
     nodes_with_standing,
+    pause_words,
     protection_counts,
     sites_with_usage,
     standing_failures,
@@ -77,8 +81,11 @@ def page_of_sites(scope: Scope, number: str, health: Sequence[Health]) -> Page[A
     """Return one page of the sites in the chosen state, by name."""
     page = SitesPaginator(scope, health).get_page(number)
     rows: list[Any] = list(page.object_list)
+    failed, now = failed_proofs([row.pk for row in rows]), timezone.now()
     for row in rows:
         row.restores_in = None if row.proven_seconds is None else duration(row.proven_seconds)
+        row.proof_failed_at = failed.get(row.pk)
+        row.rests = next((pause_words(one) for one in (row, row.node) if is_paused(one, now)), None)
     page.object_list = rows
     return page
 
@@ -96,7 +103,10 @@ def nodes_in(scope: Scope) -> list[Any]:
     if scope.node:
         nodes = nodes.filter(pk=scope.node.pk)
     standing = nodes_with_standing(nodes).defer("credential_hash")
-    return list(standing.order_by("is_online", "name")[:MOST_NODES])
+    rows, now = list(standing.order_by("is_online", "name")[:MOST_NODES]), timezone.now()
+    for row in rows:
+        row.rests = pause_words(row) if is_paused(row, now) else None
+    return rows
 
 
 def overview(scope: Scope, page: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from django.views.decorators.cache import never_cache
 
 from backups.models import Site
 from backups.queries import (
+    failed_proofs,
     may_manage_site,
     nodes_visible_to,
     site_quota,
@@ -31,7 +32,7 @@ from panel.accounts.models import User
 from panel.dashboard.figures import charts_of
 from panel.dashboard.filters import FilterForm, Scope, scope_of
 from panel.dashboard.overview import fleet_health, overview, page_of_sites
-from panel.dashboard.schedules import schedule_shown
+from panel.dashboard.schedules import retention_choices, schedule_choices, schedule_shown
 from panel.dashboard.words import duration
 from panel.errors import read_only
 
@@ -107,9 +108,12 @@ def site(request: HttpRequest, site_id: int) -> HttpResponseBase:
     may_manage = may_manage_site(user, row)
     context = {
         "site": row,
+        "proof_failed_at": failed_proofs([row.pk]).get(row.pk),
         "quota": site_quota(row),
         "restores_in": None if row.proven_seconds is None else duration(row.proven_seconds),
         "schedule": schedule_shown(row),
+        **schedule_choices(),
+        **retention_choices(),
         "may_manage": may_manage,
         "stages": STAGE_NAMES,
         "page_settings": _site_settings(row, may_manage=may_manage),
@@ -158,6 +162,9 @@ def _site_settings(row: Site, *, may_manage: bool) -> dict[str, Any]:
             "backups": "site-backups",
             "retention": "site-retention",
             "restore": "site-restore",
+            "schedule": "site-schedule",
+            "pause": "site-pause",
+            "resume": "site-go-on",
         }.items()
     }
     return {
@@ -170,6 +177,7 @@ def _site_settings(row: Site, *, may_manage: bool) -> dict[str, Any]:
         "backup": reverse("backup", args=[0]),
         "site": row.name,
         "siteId": row.pk,
+        "hasDatabase": row.db_engine != "none",
         "mayManage": may_manage,
     }
 

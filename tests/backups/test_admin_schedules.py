@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -143,3 +144,15 @@ def test_sites_with_something_amiss_are_found_in_their_list(
     Site.objects.filter(pk=site.pk).update(backups_amiss=2)
     text = staff.get(page(Site, "changelist") + "?amiss=1").content.decode()
     assert site.name in text and other_site.name not in text
+
+
+def test_page_of_a_row_offers_what_its_list_does(staff: Client, node: Node) -> None:
+    shown = staff.get(page(Node, "change", node.pk)).content.decode()
+    offered = shown[shown.index('class="row-actions"') :].partition("</div>")[0]
+    words = ["Scale", "Drain", "Resume", "Pause schedules", "Resume schedules"]
+    assert re.findall(r">([^<]+)</button>", offered) == words
+    assert offered.count(f'name="_selected_action" value="{node.pk}"') == len(words)
+    assert f'action="{page(Node)}"' in offered
+    run(staff, Node, "pause_schedules", node, confirmed="yes")
+    assert "schedules paused" in staff.get(page(Node)).content.decode()
+    assert "row-actions" not in staff.get(page(Node, "add")).content.decode()

@@ -13,8 +13,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups.actions import jobs
-from backups.models import Job, Node, Site, Storage
+from backups.actions import jobs, pausing
+from backups.models import Backup, Job, Node, Proof, ProofOutcome, Site, Storage
 from backups.roles import Role
 from panel.accounts.models import User
 
@@ -204,3 +204,30 @@ def test_what_is_not_as_recorded_is_said_where_proofs_are(
     assert not any("not as recorded" in text_of(browser.get(address)) for address in addresses)
     Site.objects.update(backups_amiss=3)
     assert all("3 not as recorded" in text_of(browser.get(address)) for address in addresses)
+
+
+def test_lists_and_page_say_when_a_proof_failed_and_what_rests(
+    browser_of: BrowserOf, site: Site, other_site: Site
+) -> None:
+    backup = Backup.objects.create(site=site, storage=site.storage, created_at=timezone.now())
+    hours = {ProofOutcome.PASSED: 30, ProofOutcome.FAILED: 2}
+    for outcome, ago in hours.items():
+        at = timezone.now() - timedelta(hours=ago)
+        Proof.objects.create(
+            backup=backup, site=site, node=site.node, outcome=outcome, created_at=at
+        )
+    Site.objects.update(next_run_at=timezone.now() + timedelta(hours=1))
+    browser = browser_of(Role.SUPER_ADMIN, is_staff=True)
+    for path in (DASHBOARD, "/sites/"):
+        listed = text_of(browser.get(path))
+        assert listed.count('<span class="badge badge-failed">failed</span>') == 1
+        assert ">paused</span>" not in listed
+    assert "the last proof failed" in text_of(browser.get(f"/sites/{site.pk}/"))
+    assert "the last proof failed" not in text_of(browser.get(f"/sites/{other_site.pk}/"))
+    pausing.pause(row=site, by="ada")
+    pausing.pause(row=other_site.node, by="ben", reason="New disks")
+    listed = text_of(browser.get("/sites/"))
+    assert listed.count(">paused</span>") == 2
+    assert "paused until resumed by ben: New disks" in listed
+    # The node's own row says so as well.
+    assert text_of(browser.get(DASHBOARD)).count(">paused</span>") == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,3 +68,38 @@ def test_page_is_there_when_the_schedule_cannot_be_read(
 ) -> None:
     Site.objects.update(schedule_frequency="daily", schedule_time="late", time_zone="Nowhere")
     assert "The schedule cannot be used" in section(browser, site)
+
+
+def test_page_offers_what_may_be_done_now(browser: Client, site: Site) -> None:  # noqa: F811
+    def offered() -> list[str]:
+        return re.findall(r'data-schedule="(\w+)"', section(browser, site))
+
+    assert offered() == ["change"]
+    schedules.set_schedule(site=site, frequency="daily")
+    assert offered() == ["change", "pause"]
+    pausing.pause(row=site, by="ada")
+    assert offered() == ["change", "resume", "pause"]
+    # Who may not manage the node cannot end a pause of it.
+    pausing.resume(row=site)
+    pausing.pause(row=site.node, by="ben", reason="New disks")
+    assert offered() == ["change", "pause"]
+    assert "The schedules on web-01 are paused until resumed by ben" in section(browser, site)
+
+
+def test_page_says_when_the_node_starts_nothing(browser: Client, site: Site) -> None:  # noqa: F811
+    Node.objects.update(
+        time_zone="Europe/Berlin",
+        blackouts=[
+            {"days": [0, 1, 2, 3, 4], "start": "08:00", "end": "18:00"},
+            {"days": [4, 6], "start": "22:00", "end": "06:00"},
+        ],
+    )
+    assert "Berlin" not in section(browser, site)
+    schedules.set_schedule(site=site, frequency="daily")
+    words = (
+        "On web-01 none starts by itself between 08:00 and 18:00 from Monday to Friday, and "
+        "between 22:00 and 06:00 on Friday and Sunday (Europe/Berlin)."
+    )
+    assert words in section(browser, site)
+    Node.objects.update(blackouts=[{"start": "01:00", "end": "02:00"}])
+    assert "between 01:00 and 02:00 every day" in section(browser, site)
