@@ -3,12 +3,16 @@
 import { notice, pageSettings } from "./dom.js";
 import { setClock } from "./format.js";
 
-/** What the panel refused or could not do, in its own words. `status` 0: it was not reached. */
+/**
+ * What the panel refused or could not do, in its own words. `status` 0: it was not reached.
+ * `fields` has sentences by the name of the field that they are about.
+ */
 export class Refused extends Error {
-  constructor(status, code, detail) {
+  constructor(status, code, detail, fields = {}) {
     super(detail);
     this.status = status;
     this.code = code;
+    this.fields = fields;
   }
 }
 
@@ -43,7 +47,7 @@ async function reach(url, options) {
   const found = await answer.json().catch(() => ({}));
   const detail = found.detail ?? `The panel answered ${answer.status}.`;
   if (answer.status === 401) sessionEnded();
-  throw new Refused(answer.status, found.code ?? "error", detail);
+  throw new Refused(answer.status, found.code ?? "error", detail, found.errors);
 }
 
 /** Say that nobody is signed in any more, and lead back to this page. */

@@ -32,6 +32,19 @@ export function whatRuns({ stage, message }) {
   return stage in STAGES ? `${message.replace(/: \w+$/, "")}: ${STAGES[stage]}` : message;
 }
 
+/** Show the stages of a job in a list, each with how it stands. */
+export function drawStages(list, stages) {
+  const marks = { completed: "✓", running: "…", failed: "✗", stopped: "–", pending: "" };
+  stages.forEach((stage, index) => {
+    const item = list.children[index] ?? list.appendChild(element("li"));
+    item.dataset.status = stage.status;
+    const words = stage.status === "pending" ? "" : ` ${marks[stage.status]}`;
+    say(item, `${STAGES[stage.name] ?? stage.name}${words}`);
+    item.title = stage.detail ?? stage.status;
+    item.setAttribute("aria-label", `${STAGES[stage.name] ?? stage.name}: ${stage.status}`);
+  });
+}
+
 /** Draws status objects into the section `#backup`. */
 export class BackupView {
   constructor(section) {
@@ -94,15 +107,7 @@ export class BackupView {
   #drawStages(status) {
     const list = this.#find("stages");
     list.hidden = !status.stages.length || status.status === "idle";
-    const marks = { completed: "✓", running: "…", failed: "✗", stopped: "–", pending: "" };
-    status.stages.forEach((stage, index) => {
-      const item = list.children[index] ?? list.appendChild(element("li"));
-      item.dataset.status = stage.status;
-      const words = stage.status === "pending" ? "" : ` ${marks[stage.status]}`;
-      say(item, `${STAGES[stage.name] ?? stage.name}${words}`);
-      item.title = stage.detail ?? stage.status;
-      item.setAttribute("aria-label", `${STAGES[stage.name] ?? stage.name}: ${stage.status}`);
-    });
+    drawStages(list, status.stages);
   }
 
   #figuresOf(status) {

@@ -2,7 +2,7 @@
 
 import { busy, call, Refused } from "./api.js";
 import { element, focusHeading, say, timeElement, unseen } from "./dom.js";
-import { bytes, refreshTimes } from "./format.js";
+import { bytes, moment, refreshTimes } from "./format.js";
 
 const LIMIT = 200;
 const PENDING_MS = 1000;
@@ -28,7 +28,7 @@ export class Contents {
     const query = new URLSearchParams({ path, limit: LIMIT });
     const found = await patiently(`${address}/contents?${query}`);
     const find = (name) => this.section.querySelector(`[data-contents${name}]`);
-    say(find("-of"), `of ${new Date(backup.created_at).toLocaleString()}`);
+    say(find("-of"), `of ${moment(backup.created_at)}`);
     find("-crumbs").replaceChildren(...this.#crumbs(backup, path));
     find("-rows").replaceChildren(...found.entries.map((entry) => this.#row(backup, address, entry)));
     const rest = found.total - found.entries.length;
@@ -73,7 +73,7 @@ export class Contents {
     const buttons = [];
     if (["file", "hardlink"].includes(entry.type)) {
       const href = `${address}/file?${new URLSearchParams({ path: entry.path })}`;
-      buttons.push(element("a", { href, download: entry.name }, "Download", unseen(` ${entry.name}`)), " ");
+      buttons.push(element("a", { href, download: entry.name, className: "button-link" }, "Download", unseen(` ${entry.name}`)), " ");
     }
     if (RESTORABLE.test(entry.path)) {
       const button = element("button", { type: "button" }, "Restore", unseen(` ${entry.name}`));

@@ -11,6 +11,12 @@ import { bindRows } from "./rows.js";
 
 const OVERVIEW_MS = 10000;
 const CHARTS_MS = 120000;
+// What a job is called, and what ending it means.
+const KINDS = {
+  backup: ["backup", "What it has done so far is removed. The backups that you have stay."],
+  restore: ["restore", "What is not yet in its place is removed: the site is then as it was before, or as was asked."],
+  verify: ["proof", "What was restored for trial is removed. The backup and the site stay as they are."],
+};
 const NO_JOB = "00000000-0000-0000-0000-000000000000";
 
 const settings = pageSettings();
@@ -30,16 +36,21 @@ function newRow(status) {
   const site = row.querySelector("[data-site]");
   site.textContent = status.site_name;
   site.href = settings.site.replace(/0\/$/, `${status.site_id}/`);
-  row.querySelector("progress").setAttribute("aria-label", `Backup of ${status.site_name}`);
+  const [noun] = KINDS[status.kind];
+  const named = noun[0].toUpperCase() + noun.slice(1);
+  row.querySelector("progress").setAttribute("aria-label", `${named} of ${status.site_name}`);
+  const kind = row.querySelector("[data-kind-of]");
+  kind.hidden = status.kind === "backup";
+  say(kind, noun);
   const stop = row.querySelector("[data-stop]");
-  stop.setAttribute("aria-label", `Stop the backup of ${status.site_name}`);
+  stop.setAttribute("aria-label", `Stop the ${noun} of ${status.site_name}`);
   stop.addEventListener("click", () => stopJob(stop, status));
   return row;
 }
 
-async function stopJob(button, { site_name: name, job_id: job }) {
-  const title = `Stop the backup of ${name}?`;
-  const text = "What it has done so far is removed. The backups that you have stay.";
+async function stopJob(button, { site_name: name, job_id: job, kind }) {
+  const [noun, text] = KINDS[kind];
+  const title = `Stop the ${noun} of ${name}?`;
   if (!(await ask({ title, text, yes: "Stop it" }))) return;
   await busy(button, async () => {
     const answer = await call("DELETE", settings.stop.replace(NO_JOB, job));

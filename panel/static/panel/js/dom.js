@@ -33,6 +33,9 @@ export function pageSettings() {
   return island ? JSON.parse(island.textContent) : {};
 }
 
+// How long a sentence stays that says that all went well.
+const GOOD_MS = 15000;
+
 /** Show a sentence at the top of the page; one of the same key is replaced. Null takes it away. */
 export function notice(key, sentence, { kind = "bad", link = null } = {}) {
   const box = document.getElementById("notices");
@@ -47,11 +50,12 @@ export function notice(key, sentence, { kind = "bad", link = null } = {}) {
   if (old?.textContent === made.textContent) return;
   if (old) old.replaceWith(made);
   else box.append(made);
+  if (kind === "good") setTimeout(() => made.remove(), GOOD_MS);
 }
 
 /** Be at the heading of a section, since what had the focus in it is gone. */
 export function focusHeading(section) {
-  const heading = section.querySelector("h2");
+  const heading = section.querySelector("h1, h2");
   heading.tabIndex = -1;
   heading.focus({ preventScroll: true });
 }

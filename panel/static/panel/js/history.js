@@ -3,10 +3,13 @@
 import { busy, call, Refused } from "./api.js";
 import { ask } from "./dialog.js";
 import { element, focusHeading, notice, say, timeElement, unseen } from "./dom.js";
-import { bytes, refreshTimes } from "./format.js";
+import { bytes, moment, refreshTimes } from "./format.js";
 
 const PAGE = 20;
 const SPARKLINE = { width: 120, height: 24 };
+const SUSPECT =
+  "It holds much less than the one before it, or a trial restore found that it is not what was " +
+  "backed up. The earlier ones are kept.";
 const PENDING_MS = 1000;
 const PATIENCE_MS = 120000;
 
@@ -25,13 +28,15 @@ export async function download(settings, backupId) {
 
 /** Fills the section `#history`. */
 export class History {
-  /** `showLog(job)` opens a log; `deleted()` is called when a backup is gone; `work` has what else
-   * may be done with a good one: names, and functions that take it. */
-  constructor(section, settings, { showLog, deleted, work }) {
+  /** `showLog(job)` opens a log; `deleted()` is called when a backup is gone, `drawn()` when others
+   * are shown than before; `work` has what else may be done with a good one: names, and functions
+   * that take it. */
+  constructor(section, settings, { showLog, deleted, drawn, work }) {
     this.section = section;
     this.settings = settings;
     this.showLog = showLog;
     this.deleted = deleted;
+    this.onDrawn = drawn;
     this.work = work;
     this.drawn = "";
     this.wanted = PAGE;
@@ -54,12 +59,13 @@ export class History {
     const find = (name) => this.section.querySelector(`[data-history${name}]`);
     say(find("-count"), String(total));
     find("-empty").hidden = total > 0;
+    find("-help").hidden = !backups.some((backup) => backup.status === "SUCCESS");
     find("").hidden = total === 0;
     find("-more").hidden = backups.length >= total;
     find("-rows").replaceChildren(...backups.map((backup) => this.#row(backup)));
     this.#drawSizes(backups);
     refreshTimes(this.section);
-    await this.#sayWhatGoes();
+    await this.onDrawn();
     return backups;
   }
 
@@ -73,30 +79,29 @@ export class History {
     const when = backup.created_at;
     const state = element(
       "td",
-      {},
-      element("span", { className: `badge badge-${isGood ? "completed" : "failed"}` }, isGood ? "good" : "failed"),
-      backup.verified_at ? element("span", { className: "badge badge-completed", title: `Restored for trial ${backup.verified_at}` }, "proven") : null,
-      backup.is_suspect
-        ? element("span", { className: "badge badge-warning", title: "Much smaller than the backup before it; the earlier ones are kept." }, "suspect")
-        : null,
-      ...this.#standing(backup),
+      { dataset: { label: "State" } },
+      element("span", { className: "badges" }, ...this.#badges(backup, isGood)),
     );
     return element(
       "tr",
-      {},
+      { dataset: { backup: backup.id } },
       element("th", { scope: "row" }, timeElement(when)),
       state,
-      element("td", { className: "number" }, isGood ? bytes(backup.size_bytes) : "–"),
+      element("td", { className: "number", dataset: { label: "Size" } }, isGood ? bytes(backup.size_bytes) : "–"),
       element("td", { className: "checksum", title: backup.sha256 }, backup.sha256 ? `${backup.sha256.slice(0, 16)}…` : "–"),
       element("td", { className: "place" }, backup.storage_provider),
       element("td", { className: "row-buttons" }, ...this.#buttons(backup, isGood)),
     );
   }
 
-  /** What keeps a backup, or takes it away. */
-  #standing(backup) {
-    const badge = (kind, word, title) => element("span", { className: `badge badge-${kind}`, title }, word);
+  /** How good a backup is, and what keeps it or takes it away. */
+  #badges(backup, isGood) {
+    const badge = (kind, word, title = "") => element("span", { className: `badge badge-${kind}`, title }, word);
     const found = [];
+    if (!isGood) found.push(badge("failed", "failed"));
+    else if (!backup.is_suspect && !backup.check_problem) found.push(badge("completed", "good"));
+    if (backup.verified_at) found.push(badge("completed", "proven", `Restored for trial ${moment(backup.verified_at)}: all was as recorded.`));
+    if (backup.is_suspect) found.push(badge("warning", "suspect", SUSPECT));
     if (backup.pinned_at) found.push(badge("idle", "pinned", backup.pin_note || `Pinned by ${backup.pinned_by ?? "Holdfast"}`));
     if (backup.check_problem) found.push(badge("failed", "not as recorded", backup.check_problem));
     if (backup.removing_since) found.push(badge("warning", "being removed", "It goes as soon as its storage has confirmed that the bundle is gone."));
@@ -106,7 +111,7 @@ export class History {
   async #pin(backup) {
     const isPinned = Boolean(backup.pinned_at);
     await call(isPinned ? "DELETE" : "POST", `${addressOf(this.settings, backup.id)}/pin`, isPinned ? undefined : {});
-    const when = new Date(backup.created_at).toLocaleString();
+    const when = moment(backup.created_at);
     notice("done", `The backup of ${when} is ${isPinned ? "no longer pinned" : "pinned: it stays until you unpin it"}.`, { kind: "good" });
     await this.load();
     focusHeading(this.section);
@@ -114,7 +119,7 @@ export class History {
 
   async #trust(backup) {
     const answer = await ask({
-      title: `Is the backup of ${new Date(backup.created_at).toLocaleString()} right?`,
+      title: `Is the backup of ${moment(backup.created_at)} right?`,
       text: "It holds much less than the one before it. Once it counts as good, older ones may go for it.",
       yes: "It is right",
     });
@@ -125,24 +130,19 @@ export class History {
     focusHeading(this.section);
   }
 
-  /** Say how many go next, which is the first of them, and on demand why each of them does. */
-  async #sayWhatGoes() {
-    const { remove, is_applied: isApplied, last_run: last } = await call("GET", this.settings.retention);
-    const part = this.section.querySelector("[data-history-goes]");
-    part.hidden = remove.length === 0;
-    if (part.hidden) return;
-    const first = `the one of ${new Date(remove[0].created_at).toLocaleString()} (${remove[0].reasons[0]})`;
-    const words = remove.length === 1 ? `1 backup goes next: ${first}` : `${remove.length} backups go next, first of all ${first}`;
-    const held = last?.error ? ` Not yet: ${last.error}` : "";
-    say(part.querySelector("[data-goes-words]"), isApplied ? `${words}.${held}` : `Retention is off; else ${words}.`);
-    const goes = (one) =>
-      element("li", {}, timeElement(one.created_at), `, ${bytes(one.size_bytes)}: ${one.reasons.join("; ")}`);
-    part.querySelector("[data-goes-list]").replaceChildren(...remove.map(goes));
-    refreshTimes(part);
+  /** Mark what retention removes next: a map from a backup's id to the reason. */
+  markGoing(going) {
+    for (const row of this.section.querySelectorAll("[data-backup]")) {
+      row.querySelector("[data-goes]")?.remove();
+      const reason = going.get(Number(row.dataset.backup));
+      if (!reason) continue;
+      const badge = element("span", { className: "badge badge-warning", title: reason, dataset: { goes: "" } }, "goes next");
+      row.querySelector(".badges").append(badge);
+    }
   }
 
   #buttons(backup, isGood) {
-    const about = unseen(` of ${new Date(backup.created_at).toLocaleString()}`);
+    const about = unseen(` of ${moment(backup.created_at)}`);
     const button = (text, work) => {
       const made = element("button", { type: "button" }, text, about.cloneNode(true));
       made.addEventListener("click", () => busy(made, work));
@@ -162,7 +162,7 @@ export class History {
 
   async #remove(backup, isGood) {
     const answer = await ask({
-      title: `Delete the backup of ${new Date(backup.created_at).toLocaleString()}?`,
+      title: `Delete the backup of ${moment(backup.created_at)}?`,
       text: isGood
         ? `${backup.filename} (${bytes(backup.size_bytes)}) cannot be restored from here any more.`
         : "It failed, so there is no bundle; only its entry goes.",

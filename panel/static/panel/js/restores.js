@@ -1,28 +1,37 @@
 /** Restores and proofs of a site: beginning them, how they go, and taking a restore back. */
 
-import { busy, call } from "./api.js";
-import { element, notice, timeElement } from "./dom.js";
-import { bytes, refreshTimes } from "./format.js";
+import { busy, call, hasSessionEnded } from "./api.js";
+import { drawStages, whatRuns } from "./backup.js";
+import { ask } from "./dialog.js";
+import { element, focusHeading, notice, timeElement } from "./dom.js";
+import { bytes, duration, moment, refreshTimes } from "./format.js";
 
 const SHOWN = 3;
+const MOST_WARNINGS = 20;
 const ACTIVE_MS = 2000;
 const IDLE_MS = 30000;
 const NO_JOB = "00000000-0000-0000-0000-000000000000";
 const TITLES = { restore: "Restore", verify: "Proof" };
-const GROUPS = ["created", "overwritten", "deleted", "kept", "unchanged"];
 const NAMES = 20;
+const WHAT = { all: "files and database", files: "files", database: "database" };
+const GROUPS = { created: "created", overwritten: "overwritten", deleted: "deleted", kept: "kept as they are", unchanged: "unchanged" };
+const STOP_TEXT = {
+  restore: "What is not yet in its place is removed: the site is then as it was before, or as was asked.",
+  verify: "What was restored for trial is removed. The backup and the site stay as they are.",
+};
 
 /** Ask what of a backup to restore, and where to. Returns the request's body, or null. */
-export function askForRestore(backup, path = null) {
+export function askForRestore(backup, path, { hasDatabase }) {
   const dialog = document.getElementById("restore");
   const form = dialog.querySelector("form");
   form.reset();
-  const when = new Date(backup.created_at).toLocaleString();
+  if (!hasDatabase) form.elements.what.value = "files";
+  const when = moment(backup.created_at);
   dialog.querySelector("[data-restore-what]").textContent = path ?? `the backup of ${when}`;
   dialog.querySelector("[data-restore-text]").textContent = path
     ? `As it was in the backup of ${when}. Nothing else of the site is touched.`
     : "Caches, logs and other things that backups leave out stay as they are.";
-  dialog.querySelector("[data-restore-parts]").hidden = path !== null;
+  dialog.querySelector("[data-restore-parts]").hidden = path !== null || !hasDatabase;
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -31,11 +40,12 @@ export function askForRestore(backup, path = null) {
 }
 
 function bodyOf(dialog, form, backup, path) {
-  if (dialog.returnValue === "no") return null;
+  // Escape leaves it empty.
+  if (!["plan", "yes"].includes(dialog.returnValue)) return null;
   const wanted = new FormData(form);
   return {
     backup_id: backup.id,
-    what: path ? "files" : wanted.get("what"),
+    what: path === null ? wanted.get("what") : "files",
     paths: path ? [path] : [],
     target: wanted.get("target"),
     checkpoint: wanted.has("checkpoint"),
@@ -45,12 +55,16 @@ function bodyOf(dialog, form, backup, path) {
 
 /** Fills the section `#restores`. */
 export class Restores {
-  /** `changed()` is called when one has ended that was seen to run. */
-  constructor(section, settings, { showLog, changed }) {
+  /** `changed()` is called when one has ended that was seen to run; `backupOf(test)` finds a backup
+   * among those that are known; `restore(backup, path)` asks for another restore. */
+  constructor(section, settings, { showLog, changed, backupOf, restore }) {
     this.section = section;
     this.settings = settings;
     this.showLog = showLog;
     this.changed = changed;
+    this.backupOf = backupOf;
+    this.restore = restore;
+    this.jobs = [];
     this.active = new Set();
     this.drawn = "";
   }
@@ -58,7 +72,7 @@ export class Restores {
   /** Ask again and again, often while something runs. */
   async start() {
     for (;;) {
-      await this.load().catch(() => {});
+      if (!document.hidden && !hasSessionEnded()) await this.load().catch(() => {});
       await new Promise((resolve) => {
         this.wake = resolve;
         setTimeout(resolve, this.active.size ? ACTIVE_MS : IDLE_MS);
@@ -70,15 +84,22 @@ export class Restores {
   async begin(body) {
     if (body === null) return;
     const answer = await call("POST", this.settings.restore, body);
-    const words = [answer.message, ...answer.warnings].join(". ");
-    notice("done", words, { kind: answer.warnings.length ? "fair" : "good" });
-    this.wake?.();
+    await this.#begun(answer, answer.warnings);
   }
 
   /** Begin a proof of a backup. */
   async prove(backup) {
     const answer = await call("POST", `${this.settings.backup.replace(/\/0$/, `/${backup.id}`)}/verify`, {});
-    notice("done", answer.message, { kind: "good" });
+    await this.#begun(answer);
+  }
+
+  /** Show what was begun: it was begun from far down the page. */
+  async #begun(answer, warnings = []) {
+    const words = [answer.message, ...warnings].join(". ");
+    notice("done", words, { kind: warnings.length ? "fair" : "good" });
+    await this.load();
+    this.section.scrollIntoView({ block: "start" });
+    focusHeading(this.section);
     this.wake?.();
   }
 
@@ -88,15 +109,34 @@ export class Restores {
     const running = new Set(jobs.filter((job) => job.status === "running").map((job) => job.id));
     const ended = [...this.active].some((id) => !running.has(id));
     this.active = running;
-    const fresh = JSON.stringify(jobs);
-    if (fresh !== this.drawn) {
-      this.drawn = fresh;
-      this.section.hidden = jobs.length === 0;
-      const shown = jobs.slice(0, SHOWN).map((job) => this.#item(job));
-      this.section.querySelector("[data-restores-list]").replaceChildren(...shown);
-      refreshTimes(this.section);
-    }
+    this.jobs = jobs;
+    this.draw();
     if (ended) await this.changed();
+  }
+
+  /** Show what is known, if it is other than what is shown. */
+  draw() {
+    const shown = this.jobs.slice(0, SHOWN);
+    const known = shown.map((job) => [this.#source(job)?.id, this.#checkpoint(job)?.pinned_at]);
+    const fresh = JSON.stringify([shown, known]);
+    if (fresh === this.drawn) return;
+    this.drawn = fresh;
+    // Who is at a button stays at it while the bar beside it moves.
+    const focused = document.activeElement?.dataset.key;
+    const opened = [...this.section.querySelectorAll("details[open]")].map((one) => one.dataset.key);
+    this.section.hidden = shown.length === 0;
+    this.section.querySelector("[data-restores-list]").replaceChildren(...shown.map((job) => this.#item(job)));
+    for (const one of this.section.querySelectorAll("details")) one.open = opened.includes(one.dataset.key);
+    if (focused) this.section.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    refreshTimes(this.section);
+  }
+
+  #source(job) {
+    return this.backupOf((backup) => backup.id === job.source_backup_id);
+  }
+
+  #checkpoint(job) {
+    return job.checkpoint_job_id && this.backupOf((backup) => backup.job_id === job.checkpoint_job_id);
   }
 
   async #newest(kind) {
@@ -106,34 +146,45 @@ export class Restores {
 
   #item(job) {
     const isRunning = job.status === "running";
-    const isDry = job.parameters.dry_run === true;
-    const title = isDry ? "Dry run of a restore" : TITLES[job.kind];
+    const title = titleOf(job, this.#source(job));
     const head = element(
       "p",
       { className: "headline" },
-      element("span", { className: `badge badge-${job.status}` }, job.status),
-      ` ${title}: `,
-      element("span", {}, waitsFor(job) ?? job.message),
-      job.finished_at ? element("span", { className: "quiet" }, " ", timeElement(job.finished_at)) : null,
+      element("span", { className: `badge badge-${job.status}` }, job.stopping ? "stopping" : job.status),
+      ` ${title}`,
+      element("span", { className: "quiet" }, ` ${scopeOf(job)}`),
+      job.finished_at ? element("span", { className: "quiet" }, " · ", timeElement(job.finished_at)) : null,
     );
-    const bar = element("progress", { max: 100, value: job.progress });
-    bar.setAttribute("aria-label", `Progress of the ${title.toLowerCase()}`);
     return element(
       "li",
       {},
       head,
-      isRunning ? element("div", { className: "progress" }, bar, element("span", { className: "percent" }, `${job.progress} %`)) : null,
-      job.stage_detail && isRunning ? element("p", { className: "quiet" }, job.stage_detail) : null,
+      ...(isRunning ? progressOf(job, title) : []),
       job.error ? element("p", { className: "notice notice-bad" }, job.error) : null,
-      ...job.warnings.map((words) => element("p", { className: "notice notice-fair" }, words)),
-      job.plan ? planOf(job.plan) : null,
-      element("p", { className: "buttons" }, ...this.#buttons(job, isRunning)),
+      job.plan ? planOf(job) : null,
+      isRunning ? null : doneOf(job),
+      this.#whatNext(job),
+      element("p", { className: "buttons" }, ...this.#buttons(job, isRunning, title)),
     );
   }
 
-  #buttons(job, isRunning) {
-    const button = (text, work) => {
-      const made = element("button", { type: "button" }, text);
+  /** What somebody is to do who waits for the site to be as it was. */
+  #whatNext(job) {
+    const say = (sentence) => element("p", { className: "quiet" }, sentence);
+    if (job.kind !== "restore" || job.status !== "completed") return null;
+    if (job.parameters.dry_run) return say("Nothing was changed: this is what a restore would do.");
+    if (job.parameters.target === "copy") return say("The site itself is as it was.");
+    if (!job.checkpoint_job_id) return say("What was there before was not kept, so this cannot be undone.");
+    const checkpoint = this.#checkpoint(job);
+    if (checkpoint && !checkpoint.pinned_at) {
+      return say("What was there before is among the backups, for as long as the rules keep it.");
+    }
+    return say("Look at the site now. If something is wrong, undo it: what was there before is kept until you say that it is fine.");
+  }
+
+  #buttons(job, isRunning, title) {
+    const button = (text, work, className = "") => {
+      const made = element("button", { type: "button", className, dataset: { key: `${job.id} ${text}` } }, text);
       made.addEventListener("click", () => busy(made, work));
       return made;
     };
@@ -141,55 +192,124 @@ export class Restores {
       const answer = await call(method, url.replace(NO_JOB, job.id), {});
       notice("done", answer.message, { kind: "good" });
       this.wake?.();
+      return answer;
     };
-    const buttons = [button("Log", async () => this.showLog(job.id))];
-    if (isRunning) buttons.push(" ", button("Stop", () => order("DELETE", this.settings.job)));
-    const canUndo = job.kind === "restore" && job.status === "completed" && job.checkpoint_job_id;
-    if (canUndo) {
-      buttons.push(" ", button("Undo", () => order("POST", this.settings.undo)));
-      buttons.push(" ", button("It is fine", () => order("POST", this.settings.confirm)));
+    const buttons = [];
+    const isUndoable = job.kind === "restore" && job.status === "completed" && job.checkpoint_job_id;
+    if (isUndoable) {
+      buttons.push(button("Undo", () => order("POST", this.settings.undo)));
+      const checkpoint = this.#checkpoint(job);
+      const confirm = async () => {
+        await order("POST", this.settings.confirm);
+        await this.changed();
+      };
+      if (!checkpoint || checkpoint.pinned_at) buttons.push(button("It is fine", confirm, "primary"));
     }
-    const canRetry = ["failed", "stopped"].includes(job.status);
-    if (canRetry) buttons.push(" ", button("Try again", () => order("POST", this.settings.retry)));
+    const source = this.#source(job);
+    if (job.status === "completed" && job.parameters.dry_run && source) {
+      const [path = null] = job.parameters.paths;
+      buttons.push(button("Restore …", () => this.restore(source, path)));
+    }
+    if (["failed", "stopped"].includes(job.status)) {
+      buttons.push(button("Try again", () => order("POST", this.settings.retry)));
+    }
+    const stop = async () => {
+      if (await ask({ title: `Stop it? ${title}`, text: STOP_TEXT[job.kind], yes: "Stop it" })) {
+        await order("DELETE", this.settings.job);
+      }
+    };
+    if (isRunning && !job.stopping) buttons.push(button("Stop", stop));
+    buttons.push(button("Log", async () => this.showLog(job.id)));
     return buttons;
   }
 }
 
+function titleOf(job, source) {
+  const of = source ? ` of the backup of ${moment(source.created_at)}` : "";
+  if (job.parameters.dry_run) return `Dry run of a restore${of}`;
+  return job.trigger === "undo" ? "Undo of a restore" : `${TITLES[job.kind]}${of}`;
+}
+
+/** What of the site, and where to. */
+function scopeOf({ kind, parameters }) {
+  if (kind !== "restore") return "";
+  const parts = [...parameters.paths, ...parameters.tables];
+  const what = parts.length ? parts.join(", ") : WHAT[parameters.what];
+  if (parameters.target !== "copy") return `${what}, in place`;
+  const database = parameters.target_database ? ` and the database ${parameters.target_database}` : "";
+  return `${what}, as a copy in ${parameters.target_path}${database}`;
+}
+
+function progressOf(job, title) {
+  const bar = element("progress", { max: 100, value: job.progress });
+  bar.setAttribute("aria-label", `Progress: ${title}`);
+  const stages = element("ol", { className: "stages" });
+  drawStages(stages, job.stages);
+  const done = job.bytes_total ? `${bytes(job.bytes_processed)} of ${bytes(job.bytes_total)}` : null;
+  const left = job.eta_seconds ? `about ${duration(job.eta_seconds)} left` : null;
+  const figures = [done, left, job.stage_detail].filter(Boolean).join(" · ");
+  return [
+    element("p", {}, waitsFor(job) ?? whatRuns(job)),
+    element("div", { className: "progress" }, bar, element("span", { className: "percent" }, `${job.progress} %`)),
+    stages,
+    element("p", { className: "figures" }, figures),
+  ];
+}
+
+/** What an ended job did, stage by stage, and what is to be looked at or done by hand. */
+function doneOf(job) {
+  const details = job.stages.map((stage) => stage.detail).filter(Boolean);
+  const warnings = job.warnings.slice(0, MOST_WARNINGS).map((sentence) => element("li", {}, sentence));
+  if (job.warnings.length > MOST_WARNINGS) warnings.push(element("li", {}, "… The log has all of them."));
+  return element(
+    "div",
+    {},
+    details.length ? element("p", { className: "quiet" }, details.join(" · ")) : null,
+    warnings.length ? element("ul", { className: "notice notice-fair" }, ...warnings) : null,
+  );
+}
+
 function waitsFor(job) {
   const waits = job.state === "queued" && job.checkpoint_job_id;
-  return waits ? "waits for its checkpoint, the backup of what is there now" : null;
+  return waits ? "First what is there now is backed up, so that this can be undone." : null;
 }
 
-function planOf({ files, database }) {
-  const lists = GROUPS.filter((name) => files?.[name].count).map((name) => groupOf(name, files[name]));
+function planOf({ id, plan: { files, database } }) {
+  const lists = Object.keys(GROUPS).filter((name) => files?.[name].count).map((name) => groupOf(id, name, files[name]));
   const needed = files ? element("li", {}, `${bytes(files.bytes_needed)} needed beside what is there`) : null;
-  return element("ul", { className: "plan" }, ...lists, needed, database ? tablesOf(database) : null);
+  return element("ul", { className: "plan" }, ...lists, needed, database ? tablesOf(id, database) : null);
 }
 
-function tablesOf({ tables, dropped, dump_bytes: size }) {
+function tablesOf(job, { tables, dropped, dump_bytes: size }) {
   const rows = tables.reduce((sum, table) => sum + (table.rows ?? 0), 0);
   const names = [
     ...tables.map((table) => table.name),
     ...dropped.map((name) => `${name} (dropped)`),
   ];
   const summary = `${counted(tables.length, "table")} replaced (${counted(rows, "row")}, ${bytes(size)} of SQL), ${dropped.length} dropped`;
-  return details(summary, names, names.length);
+  return details(`${job} tables`, summary, names, names.length);
 }
 
 function counted(number, what) {
   return number === 1 ? `1 ${what}` : `${number} ${what}s`;
 }
 
-function groupOf(name, group) {
-  return details(`${counted(group.count, "file")} ${name} (${bytes(group.bytes)})`, group.names, group.count);
+function groupOf(job, name, group) {
+  const summary = `${counted(group.count, "file")} ${GROUPS[name]} (${bytes(group.bytes)})`;
+  return details(`${job} ${name}`, summary, group.names, group.count);
 }
 
-function details(summary, names, count) {
+function details(key, summary, names, count) {
   const shown = names.slice(0, NAMES);
   const more = count > shown.length ? [`and ${count - shown.length} more`] : [];
   return element(
     "li",
     {},
-    element("details", {}, element("summary", {}, summary), element("pre", {}, [...shown, ...more].join("\n"))),
+    element(
+      "details",
+      { dataset: { key: `${key} list` } },
+      element("summary", { dataset: { key } }, summary),
+      element("pre", {}, [...shown, ...more].join("\n")),
+    ),
   );
 }

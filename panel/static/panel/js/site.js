@@ -3,13 +3,15 @@
 import { busy, call, hasSessionEnded, part } from "./api.js";
 import { BackupView, completedOutcome, endedOutcome } from "./backup.js";
 import { ask } from "./dialog.js";
-import { notice, pageSettings, say } from "./dom.js";
+import { focusHeading, notice, pageSettings, say } from "./dom.js";
 import { refreshTimes } from "./format.js";
 import { download, History } from "./history.js";
 import { Live } from "./live.js";
 import { Contents } from "./contents.js";
 import { LogView } from "./log.js";
 import { askForRestore, Restores } from "./restores.js";
+import { Retention } from "./retention.js";
+import { bindSchedule } from "./schedule.js";
 
 const ENDED = ["completed", "failed", "stopped"];
 // How soon the history shows what others, or a schedule, did to it.
@@ -28,12 +30,15 @@ const view = new BackupView(section);
 const log = new LogView(document.querySelector("[data-log]"), settings.logs);
 const restores = new Restores(document.getElementById("restores"), settings, {
   showLog: (job) => log.open(job, { isActive: restores.active.has(job) }),
+  backupOf: (test) => history.backups.find(test) ?? null,
+  restore: (backup, path) => restore(backup, path),
   async changed() {
     await history.load();
+    restores.draw();
     await refreshHead();
   },
 });
-const restore = async (backup, path) => restores.begin(await askForRestore(backup, path));
+const restore = async (backup, path = null) => restores.begin(await askForRestore(backup, path, settings));
 const contents = new Contents(document.getElementById("contents"), settings, { restore });
 const history = new History(document.getElementById("history"), settings, {
   showLog: (job) => log.open(job, { isActive: job === current?.job_id && isActive(current) }),
@@ -42,11 +47,18 @@ const history = new History(document.getElementById("history"), settings, {
     Browse: (backup) => contents.open(backup),
     Prove: (backup) => restores.prove(backup),
   },
+  async drawn() {
+    restores.draw();
+    await retention.load();
+  },
   async deleted() {
     outcomeOf = "";
     await show(current);
     await refreshHead();
   },
+});
+const retention = new Retention(document.getElementById("retention"), settings, {
+  judged: (going) => history.markGoing(going),
 });
 
 let current = null;
@@ -105,14 +117,18 @@ function showDownload() {
   view.button("download").hidden = backup === null;
 }
 
-/** Bring the head up to date, which the server writes: how safe the site is, and what it stores. */
-async function refreshHead() {
+/** Bring up to date what the server writes: how safe the site is, what it stores, its schedule. */
+async function refreshHead({ isAsked = false } = {}) {
   const page = new DOMParser().parseFromString(await part(window.location.pathname), "text/html");
-  const fresh = page.querySelector(".site-head");
-  const old = document.querySelector(".site-head");
-  if (!fresh || old.contains(document.activeElement)) return;
-  refreshTimes(fresh);
-  old.replaceWith(document.importNode(fresh, true));
+  for (const selector of [".site-head", "#schedule"]) {
+    const [old, fresh] = [document, page].map((one) => one.querySelector(selector));
+    // Nothing is taken out of the hands of somebody who goes by keyboard, unless they asked for it.
+    const isInHands = old.contains(document.activeElement);
+    if (!fresh || (isInHands && !isAsked)) continue;
+    refreshTimes(fresh);
+    old.replaceChildren(...document.importNode(fresh, true).childNodes);
+    if (isInHands) focusHeading(old);
+  }
 }
 
 const live = new Live({
@@ -164,6 +180,7 @@ section.addEventListener("click", (event) => {
   if (button) busy(button, ACTIONS[button.dataset.action]);
 });
 
+bindSchedule(document.getElementById("schedule"), settings, () => refreshHead({ isAsked: true }));
 live.start();
 restores.start();
 history
