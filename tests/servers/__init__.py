@@ -127,6 +127,11 @@ class Daemon:
 
     def start(self, ready: Callable[[], object], timeout: float = 60) -> None:
         """Start the process and return once `ready()` is true; its log is in the error if not."""
+        self.begin()
+        self.await_ready(ready, timeout)
+
+    def begin(self) -> None:
+        """Start the process."""
         assert not self.alive, f"{self.argv[0]} runs already"
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
@@ -142,6 +147,10 @@ class Daemon:
                 extra_groups=None if self._user is None else [],
                 preexec_fn=die_with_parent,
             )
+
+    def await_ready(self, ready: Callable[[], object], timeout: float = 60) -> None:
+        """Return once `ready()` is true; else the process is killed, its log in the error."""
+        assert self._popen is not None, f"{self.argv[0]} was not started"
         try:
             wait_until(lambda: not self.alive or ready(), timeout, f"{self.argv[0]} is ready")
             assert self.alive, f"{self.argv[0]} ended with {self._popen.returncode}"
@@ -150,13 +159,18 @@ class Daemon:
             error.add_note(self.log_tail())
             raise
 
+    def ask_to_end(self, number: int = signal.SIGTERM) -> None:
+        """Send the signal, and wait for nothing."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
     def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> None:
         """Ask the process to end, and kill it if it has not after `timeout` seconds."""
         if self._popen is None:
             return
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            if self.alive:
-                os.kill(self.pid, number)
+        self.ask_to_end(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(timeout)
         self.kill()
 

@@ -121,15 +121,30 @@ class Cluster:
         environment: Mapping[str, str] | None = None,
     ) -> Daemon:
         """Start a process of the installation under a name of its own."""
+        return self.begin(name, *argv, ready=ready, environment=environment)()
+
+    def begin(
+        self,
+        name: str,
+        *argv: str,
+        ready: Callable[[], object],
+        environment: Mapping[str, str] | None = None,
+    ) -> Callable[[], Daemon]:
+        """Start it, and return what waits until it is ready."""
         daemon = Daemon(
             [sys.executable, *argv],
             log=self.log_of(name),
             environment={**self.environment, **(environment or {})},
             cwd=ROOT,
         )
-        daemon.start(ready)
+        daemon.begin()
         self.daemons[name] = daemon
-        return daemon
+
+        def wait() -> Daemon:
+            daemon.await_ready(ready)
+            return daemon
+
+        return wait
 
     def log_of(self, name: str) -> Path:
         """Where a process of that name says what it does; one that replaces it appends."""
@@ -161,18 +176,42 @@ class Cluster:
             file.write_bytes(_migrated[0])
         return True
 
-    def start_panel(self) -> Daemon:
+    def start_all(self, workers: int = 1) -> None:
+        """Start everything at once: each loads for seconds before it is ready."""
+        names = [f"worker-{number}" if number else "worker" for number in range(workers)]
+        begun = [self.begin_panel(), self.begin_coordinator(), *map(self.begin_worker, names)]
+        for wait in begun:
+            wait()
+
+    def begin_panel(self) -> Callable[[], Daemon]:
         argv = ("-m", "uvicorn", "panel.asgi:application", "--port", str(self.port))
         argv += ("--no-proxy-headers", "--no-access-log")
-        daemon = self.start("panel", *argv, ready=lambda: accepts(self.port))
-        answer = self.post("/api/auth/login", {"email": EMAIL, "password": PASSWORD})
-        assert answer.status == 200, answer
-        self.token = answer.body["access_token"]
-        return daemon
+        wait = self.begin("panel", *argv, ready=lambda: accepts(self.port))
+
+        def wait_and_sign_in() -> Daemon:
+            daemon = wait()
+            answer = self.post("/api/auth/login", {"email": EMAIL, "password": PASSWORD})
+            assert answer.status == 200, answer
+            self.token = answer.body["access_token"]
+            return daemon
+
+        return wait_and_sign_in
+
+    def start_panel(self) -> Daemon:
+        return self.begin_panel()()
+
+    def begin_coordinator(self) -> Callable[[], Daemon]:
+        ready = self.says("coordinator", "started")
+        return self.begin("coordinator", "manage.py", "coordinator", ready=ready)
 
     def start_coordinator(self) -> Daemon:
-        ready = self.says("coordinator", "started")
-        return self.start("coordinator", "manage.py", "coordinator", ready=ready)
+        return self.begin_coordinator()()
+
+    def begin_worker(
+        self, name: str = "worker", environment: Mapping[str, str] | None = None
+    ) -> Callable[[], Daemon]:
+        argv = ("manage.py", "worker", "--node", "web-01")
+        return self.begin(name, *argv, ready=self.says(name, " ready."), environment=environment)
 
     def start_worker(
         self,
@@ -182,9 +221,8 @@ class Cluster:
         wait: bool = True,
     ) -> Daemon:
         """Start a worker of the node; `environment` is this process's alone."""
-        ready = self.says(name, " ready.") if wait else lambda: True
-        argv = ("manage.py", "worker", "--node", "web-01")
-        return self.start(name, *argv, ready=ready, environment=environment)
+        begun = self.begin_worker(name, environment)
+        return begun() if wait else self.daemons[name]
 
     def ensure_worker(self) -> None:
         """Start a worker if none runs: another test of this cluster may have ended the last one."""
@@ -229,7 +267,9 @@ class Cluster:
         return status
 
     def stop(self) -> None:
-        for daemon in reversed(self.daemons.values()):
+        for daemon in self.daemons.values():
+            daemon.ask_to_end()
+        for daemon in self.daemons.values():
             daemon.stop(timeout=20)
 
     def leaks(self) -> list[str]:
@@ -278,10 +318,7 @@ def running_cluster(
     try:
         with cluster.warmed_up():
             cluster.set_up(sites or directory)
-            cluster.start_panel()
-            cluster.start_coordinator()
-            for number in range(workers):
-                cluster.start_worker(f"worker-{number}" if number else "worker")
+            cluster.start_all(workers)
             yield cluster
         assert cluster.leaks() == []
     except BaseException as error:
