@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from tests.browser.people import PEOPLE_PASSWORD, created
+from tests.browser.small_fleet import Fleet, running_fleet
 from tests.servers.cluster import Cluster
+from tests.servers.redis import RedisServer
 from tests.workers.stages.pipeline import make_sqlite_site
 
 NODE_ADMIN, SITE_ADMIN = "node-admin@example.com", "site-admin@example.com"
-PEOPLE_PASSWORD = "a-fine-password-for-people"
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,6 @@ class Lived:
     node_id: int
     good: dict[str, Any]
     failing: dict[str, Any]
-
-
-def created(cluster: Cluster, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = cluster.post(path, body)
-    assert answer.status == 201, answer
-    row: dict[str, Any] = answer.body
-    return row
 
 
 def add_person(cluster: Cluster, email: str, role: str, **assigned: list[int]) -> None:
@@ -66,3 +62,19 @@ def lived(sqlite_cluster: Cluster) -> Lived:
     add_person(cluster, NODE_ADMIN, "node_admin", nodes=[node_id])
     add_person(cluster, SITE_ADMIN, "site_admin", sites=[good["id"]])
     return Lived(cluster, node_id, good, failing)
+
+
+@pytest.fixture(scope="session")
+def session_fleet(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """A fleet for all files that look at the dashboard."""
+    with running_fleet(tmp_path_factory.mktemp("fleet"), redis_server.url) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def shared_fleet(session_fleet: Fleet) -> Fleet:
+    """The session's fleet, as it was at first."""
+    session_fleet.begin_anew()
+    return session_fleet

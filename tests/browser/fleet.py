@@ -12,23 +12,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.browser.fleet_plan import DAYS
 from tests.servers import Daemon
 from tests.servers.cluster import Cluster
 
-FILL = "from tests.browser.fleet_rows import fill; fill({sites}, {nodes})"
+FILL = "from tests.browser.fleet_rows import fill; fill({sites}, {nodes}, {days})"
 BEAT = "from tests.browser.fleet import keep_alive; keep_alive()"
 BEAT_SECONDS = 1.0
 BYTES_PER_SECOND = 21_400_000
 
 
 @contextmanager
-def fleet(directory: Path, broker_url: str, sites: int = 300, nodes: int = 6) -> Iterator[Cluster]:
+def fleet(
+    directory: Path, broker_url: str, sites: int = 300, nodes: int = 6, days: int = DAYS
+) -> Iterator[Cluster]:
     """Yield a cluster whose panel runs, with that many sites on that many nodes."""
     cluster = Cluster(directory, f"sqlite:///{directory / 'panel.sqlite3'}", broker_url)
     try:
         with cluster.warmed_up():
             cluster.set_up(directory)
-            seed(cluster, sites, nodes)
+            seed(cluster, sites, nodes, days)
             cluster.start_panel()
             yield cluster
     except BaseException as error:
@@ -38,9 +41,9 @@ def fleet(directory: Path, broker_url: str, sites: int = 300, nodes: int = 6) ->
         cluster.stop()
 
 
-def seed(cluster: Cluster, sites: int = 300, nodes: int = 6) -> None:
+def seed(cluster: Cluster, sites: int = 300, nodes: int = 6, days: int = DAYS) -> None:
     """Fill an installation that was set up; in a process that has its settings."""
-    code = FILL.format(sites=sites, nodes=nodes)
+    code = FILL.format(sites=sites, nodes=nodes, days=days)
     cluster.manage("shell", "--verbosity", "0", "-c", code)
 
 

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.browser.fleet_plan import (
-    DAYS,
     MEBIBYTE,
     RUNNING,
     RUNS_EVERY,
@@ -70,15 +69,15 @@ class Site:
         return f"{self.node.name}.1@{self.node.name}"
 
 
-def add_history(rows: Rows, site: Site, now: datetime) -> None:
-    """Add the jobs that the site has had, and the one that it has."""
+def add_history(rows: Rows, site: Site, now: datetime, days_back: int) -> None:
+    """Add the jobs that the site has had in that many days, and the one that it has."""
     plan, chance = site.plan, site.chance
     if plan.fate == "never":
         return
     if plan.fate in ("running", "waiting"):
         _add_active(rows, site, now)
     step = RUNS_EVERY[plan.frequency]
-    runs = max(1, DAYS // step)
+    runs = max(1, days_back // step)
     for turn, ending in enumerate(endings(plan, runs, chance)):
         days = turn * step
         wobble = timedelta(seconds=chance.randrange(40))

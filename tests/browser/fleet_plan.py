@@ -187,6 +187,15 @@ def _last_run(chance: random.Random, frequency: str, fate: str) -> timedelta:
     return timedelta(days=days) + night
 
 
+def restored_site(plans: Sequence[SitePlan]) -> SitePlan:
+    """Return the site that was restored a moment ago: a large safe one that is backed up daily."""
+    return next(
+        plan
+        for plan in plans
+        if plan.fate == "safe" and plan.frequency == "daily" and plan.bytes_now > 500 * MEBIBYTE
+    )
+
+
 def size_on(plan: SitePlan, days_ago: float, chance: random.Random) -> int:
     """Return how large the site's bundle was then: it grows, and wavers a little."""
     grown = (1 + plan.growth_percent / 100) ** -days_ago

@@ -28,22 +28,24 @@ from tests.browser.fleet_plan import (
     node_name,
     plan_sites,
 )
+from tests.browser.fleet_proofs import add_proofs, add_restore
 
 BATCH = 2000
 
 
-def fill(sites: int, nodes: int) -> None:
-    """Fill an installation that has a first user, and perhaps a first node."""
+def fill(sites: int, nodes: int, days: int) -> None:
+    """Fill an installation that has a first user, and perhaps a first node, with so many days."""
     from django.db import transaction
 
     from backups.models import Backup, Job, JobEvent, Stage
 
     now = datetime.now(UTC).replace(microsecond=0)
+    plans = plan_sites(sites, nodes)
     with transaction.atomic():
-        made = list(_add_sites(plan_sites(sites, nodes), _add_nodes(nodes, now), now))
+        made = list(_add_sites(plans, _add_nodes(nodes, now), now))
         rows = Rows()
         for site in made:
-            add_history(rows, site, now)
+            add_history(rows, site, now, days)
         # In the order in which it happened, as the keys of a real installation are.
         rows.jobs.sort(key=lambda job: job.queued_at)
         rows.backups.sort(key=lambda backup: backup.created_at)
@@ -55,6 +57,8 @@ def fill(sites: int, nodes: int) -> None:
             (JobEvent, rows.events),
         ):
             model.objects.bulk_create(some, batch_size=BATCH)
+        add_proofs(plans, [site.row for site in made], rows.backups)
+        add_restore(plans, [site.row for site in made], now)
         _add_people()
         _settle()
         _add_audit(now)

@@ -21,7 +21,7 @@ from typing import Any
 from playwright.sync_api import Browser, expect
 
 from tests.browser.fleet import fleet, start_heart
-from tests.browser.fleet_plan import plan_sites
+from tests.browser.fleet_plan import plan_sites, restored_site
 from tests.servers import server_directory
 from tests.servers.browser import DESKTOP, PHONE, WAIT_MILLISECONDS, Tab, started_browser
 from tests.servers.cluster import ROOT, Cluster
@@ -64,6 +64,7 @@ PICTURES = (
     Picture("dashboard-trends", f"{FLEET}?state=failing", f"{LIVE} >> nth=0", scroll_to="#charts"),
     Picture("site-running", "/sites/{running}/", RATE),
     Picture("site-completed", "/sites/{safe}/", f"{BACKUP} .checksum"),
+    Picture("site-restored", "/sites/{restored}/", "#restores li", scroll_to="#restores"),
     Picture("site-failed", "/sites/{failing}/", f"{BACKUP} .reason"),
     Picture("site-running-dark", "/sites/{running}/", RATE, DARK),
     Picture("site-failed-phone", "/sites/{failing}/", f"{BACKUP} .reason", ON_PHONE),
@@ -153,8 +154,9 @@ def _take(
 
 def _ids() -> dict[str, int]:
     """Return for each fate the first site that has it: keys follow the plan in a new database."""
-    found: dict[str, int] = {}
-    for plan in plan_sites(SITES, NODES):
+    plans = plan_sites(SITES, NODES)
+    found = {"restored": restored_site(plans).number + 1}
+    for plan in plans:
         found.setdefault(plan.fate, plan.number + 1)
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.browser.conftest import PEOPLE_PASSWORD, created
+from tests.browser.people import PEOPLE_PASSWORD, created
 from tests.servers.browser import Tab
 from tests.servers.cluster import Cluster, running_cluster
 
@@ -25,6 +25,16 @@ SITES = {
     "large.example": "web-01",
     "far.example": "web-02",
 }
+# Of what earlier files did: these sites were never backed up, and nothing is drained or rescaled.
+FORGET = """
+from backups.actions.usage import count_usage
+from backups.models import Backup, Job, Node, Site
+sites = Site.objects.filter(name__in=("never.example", "large.example", "far.example"))
+Backup.objects.filter(site__in=sites).delete()
+Job.objects.filter(site__in=sites).delete()
+count_usage(sites)
+Node.objects.update(is_draining=False, slots=2)
+"""
 SLOW_DOWN = "from backups.models import Node; Node.objects.update(upload_bytes_per_second={rate})"
 
 
@@ -67,6 +77,20 @@ class Fleet:
         away = self.folder / site / "wp-content.away"
         if away.exists():
             away.rename(self.folder / site / "wp-content")
+
+    def slow_down(self, seconds: int = SLOW_SECONDS) -> None:
+        """Let the large site's upload take about so long from now on."""
+        self.shell(SLOW_DOWN.format(rate=LARGE_BYTES // seconds))
+
+    def begin_anew(self) -> None:
+        """Be as at first: one site is backed up, one failed, the others never were."""
+        self.end_all()
+        self.slow_down()
+        self.break_site("failing.example")
+        if self.status("failing.example")["status"] != "failed":
+            self.start("failing.example")
+            assert self.cluster.wait_for_end(self.sites["failing.example"])["status"] == "failed"
+        self.shell(FORGET)
 
     def shell(self, code: str) -> str:
         """Run code in the panel's shell, and return what it prints."""
@@ -148,5 +172,5 @@ def _filled(cluster: Cluster) -> Fleet:
         }
         ids[name] = int(created(cluster, "/api/v1/sites/", body)["id"])
     fleet = Fleet(cluster, nodes, ids, folder)
-    fleet.shell(SLOW_DOWN.format(rate=LARGE_BYTES // SLOW_SECONDS))
+    fleet.slow_down()
     return fleet

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NODE_ADMIN, PEOPLE_PASSWORD, SITE_ADMIN, Lived
+from tests.browser.conftest import NODE_ADMIN, SITE_ADMIN, Lived
+from tests.browser.people import PEOPLE_PASSWORD
 from tests.servers.browser import OpenTab, Tab
 
 pytestmark = pytest.mark.slow
@@ -25,18 +26,26 @@ def addresses(page: Page, selector: str) -> list[str]:
     return [address.split("#")[0] for address in dict.fromkeys(found)]
 
 
-def pages_of_list(tab: Tab, address: str) -> Iterator[Page]:
-    """A model's list and what it links to: searched, filtered, a form to add, a row's pages."""
+def pages_of_list(tab: Tab, address: str, seen: set[str]) -> Iterator[Page]:
+    """A model's list and what it links to: searched, filtered, a form to add, a row's pages.
+
+    What no model has of its own is in `seen` from then on: a row's history, a search in vain.
+    """
     page = tab.open(address)
     yield page
     more = addresses(page, ".object-tools a.addlink")
     more += addresses(page, "#changelist-filter a")[:1]
-    if page.locator("#searchbar").count():
+    if page.locator("#searchbar").count() and "search" not in seen:
+        seen.add("search")
         more.append(f"{address}?q=nothing-is-called-so")
     row = addresses(page, ROW)[:1]
     for other in (*more, *row):
         yield tab.open(other)
     for other in addresses(page, LINKS_OF_ROW) if row else ():
+        if other.endswith("/history/"):
+            if "history" in seen:
+                continue
+            seen.add("history")
         yield tab.open(other)
 
 
@@ -45,9 +54,9 @@ def test_nothing_on_any_page_keeps_people_out(
 ) -> None:
     tab = open_tab(lived.cluster, storage_state=session_of(lived.cluster))
     models = addresses(tab.open("/admin/"), MODELS)
-    found = tab.violations()
+    found, seen = tab.violations(), set[str]()
     for model in models:
-        for _ in pages_of_list(tab, model):
+        for _ in pages_of_list(tab, model, seen):
             found += tab.violations()
     tab.open("/admin/password_change/")
     assert found + tab.violations() == []
@@ -108,6 +117,17 @@ def test_node_admin_does_the_days_work_in_lists(
     choose(page, "Drain selected nodes", "web-01")
     expect(page.locator("#result_list .badge-warning")).to_have_text("draining")
     choose(page, "Resume selected nodes", "web-01")
+    expect(page.locator("#result_list .badge-warning")).to_have_count(0)
+
+    page = tab.open(f"/admin/backups/node/{lived.node_id}/change/")
+    actions = page.get_by_role("group", name="Actions")
+    actions.get_by_role("button", name="Pause schedules").click()
+    page.get_by_label("Reason").fill("New disks")
+    found += tab.violations()
+    page.get_by_role("button", name="Pause them").click()
+    expect(page.locator("#result_list .badge-warning")).to_have_text("schedules paused")
+    expect(page.locator(".messagelist")).to_contain_text(f"by {NODE_ADMIN}: New disks")
+    choose(page, "Resume schedules", "web-01")
     expect(page.locator("#result_list .badge-warning")).to_have_count(0)
     assert (
         lived.cluster.post(f"/api/v1/nodes/{lived.node_id}/scale", {"concurrency": 2}).status == 202

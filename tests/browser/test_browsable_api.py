@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NODE_ADMIN, PEOPLE_PASSWORD, SITE_ADMIN, Lived
+from tests.browser.conftest import NODE_ADMIN, SITE_ADMIN, Lived
+from tests.browser.people import PEOPLE_PASSWORD
 from tests.servers.browser import OpenTab, Tab
 
 pytestmark = pytest.mark.slow

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import ElementHandle, Locator, Page, expect
 
-from tests.browser.small_fleet import Fleet, running_fleet
+from tests.browser.small_fleet import Fleet
 from tests.servers import wait_until
 from tests.servers.browser import OpenTab, Tab
-from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.slow
 DASHBOARD = "/admin/backup-maintenance/"
@@ -21,14 +20,6 @@ DASHBOARD = "/admin/backup-maintenance/"
 REFRESH_SECONDS = 10
 REFRESH_MS = 13_000
 SessionOf = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def shared_fleet(
-    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    with running_fleet(tmp_path_factory.mktemp("dashboard"), redis_server.url) as fleet:
-        yield fleet
 
 
 @pytest.fixture

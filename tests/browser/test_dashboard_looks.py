@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PEOPLE_PASSWORD
-from tests.browser.small_fleet import Fleet, running_fleet, sign_in_at
+from tests.browser.people import PEOPLE_PASSWORD
+from tests.browser.small_fleet import Fleet, sign_in_at
 from tests.servers.browser import DESKTOP, PHONE, OpenTab, Tab
 from tests.servers.cluster import Cluster
 from tests.servers.redis import RedisServer
@@ -21,12 +21,12 @@ SessionOf = Callable[..., Any]
 # By how much the page as a whole is wider than the screen.
 TOO_WIDE = """() => document.documentElement.scrollWidth - document.documentElement.clientWidth"""
 WORDS = "document.body.innerText"
+DELETE_NODES = "from backups.models import Node; Node.objects.all().delete()"
 
 
 @pytest.fixture(scope="module")
-def fleet(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with running_fleet(tmp_path_factory.mktemp("looks"), redis_server.url) as fleet:
-        yield fleet
+def fleet(shared_fleet: Fleet) -> Fleet:
+    return shared_fleet
 
 
 @pytest.fixture
@@ -35,20 +35,15 @@ def tab(fleet: Fleet, open_tab: OpenTab, session_of: SessionOf) -> Tab:
     return open_tab(fleet.cluster, storage_state=session_of(fleet.cluster))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_page_keeps_nobody_out_and_fits(
-    scheme: str, size: dict[str, int], fleet: Fleet, open_tab: OpenTab, session_of: SessionOf
-) -> None:
-    session = session_of(fleet.cluster)
-    tab = open_tab(fleet.cluster, storage_state=session, color_scheme=scheme, viewport=size)
-    fleet.end_all()
+def test_page_keeps_nobody_out_and_fits(fleet: Fleet, tab: Tab) -> None:
     fleet.start("large.example")
-    page = tab.open(DASHBOARD)
-    expect(page.locator(".running-row")).to_be_visible()
-    page.locator("#charts summary").first.click()
-    assert tab.violations() == []
-    assert page.evaluate(TOO_WIDE) <= 0
+    for size in (DESKTOP, PHONE):
+        tab.page.set_viewport_size(size)
+        page = tab.open(DASHBOARD)
+        expect(page.locator(".running-row")).to_be_visible()
+        page.locator("#charts summary").first.click()
+        assert tab.violations() == []
+        assert page.evaluate(TOO_WIDE) <= 0
     fleet.end_all()
 
 
@@ -83,23 +78,23 @@ def test_what_runs_follows_the_filters(fleet: Fleet, tab: Tab) -> None:
     fleet.end_all()
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        *(("node=99", "Node"), ("node=web-01", "Node"), (f"node={10**40}", "Node")),
-        *(("state=perfect", "State"), ("days=8", "Time"), ("days=many", "Time")),
-        *(("site=" + "x" * 191, "Site"), ("site=%00", "Site")),
-    ],
-)
-def test_bad_value_is_told_beside_its_field(query: str, field: str, tab: Tab) -> None:
-    page = tab.open(f"{DASHBOARD}?{query}")
-    box = page.locator(".filters .field").filter(has=page.get_by_text(field, exact=True))
-    expect(box.locator(".field-error")).to_contain_text("It is not applied.")
-    assert page.locator(".field-error").count() == 1
-    # What is not chosen is not shown as if it were.
-    expect(page.get_by_label("Time")).to_have_value("30")
-    assert page.locator("#sites tbody tr").count() == 5
-    assert tab.violations() == []
+def test_bad_value_is_told_beside_its_field(tab: Tab) -> None:
+    bad = {
+        "Node": ("node=99", "node=web-01", f"node={10**40}"),
+        "State": ("state=perfect",),
+        "Time": ("days=8", "days=many"),
+        "Site": ("site=" + "x" * 191, "site=%00"),
+    }
+    for field, queries in bad.items():
+        for query in queries:
+            page = tab.open(f"{DASHBOARD}?{query}")
+            box = page.locator(".filters .field").filter(has=page.get_by_text(field, exact=True))
+            expect(box.locator(".field-error")).to_contain_text("It is not applied.")
+            assert page.locator(".field-error").count() == 1
+            # What is not chosen is not shown as if it were.
+            expect(page.get_by_label("Time")).to_have_value("30")
+            assert page.locator("#sites tbody tr").count() == 5
+        assert tab.violations() == []
 
 
 def test_page_that_does_not_exist_is_the_last_one(tab: Tab) -> None:
@@ -109,11 +104,12 @@ def test_page_that_does_not_exist_is_the_last_one(tab: Tab) -> None:
 
 
 def test_way_back_from_filters_that_fit_nothing_leads_to_the_dashboard(tab: Tab) -> None:
+    tab.take_clock()
     page = tab.open(f"{DASHBOARD}?site=nowhere")
     expect(page.locator("#sites")).to_contain_text("No site fits these filters.")
     # Also in the part that was asked for by itself, from another address.
     with page.expect_response("**/overview*", timeout=13_000):
-        pass
+        tab.skip(10)
     page.get_by_role("link", name="Show all sites").click()
     page.wait_for_url(f"**{DASHBOARD}?")
     assert page.locator("#sites tbody tr").count() == 5
@@ -125,10 +121,12 @@ def test_everything_is_reached_by_keyboard(tab: Tab) -> None:
         "() => [...document.querySelectorAll('.page :is(a[href], button, input, select, summary)')]"
         ".filter((e) => e.checkVisibility() && e.type !== 'hidden').length"
     )
-    page.evaluate("() => { window.reached = new Set(); }")
+    page.evaluate(
+        "() => { window.reached = new Set();"
+        " document.addEventListener('focusin', (event) => window.reached.add(event.target)); }"
+    )
     for _ in range(wanted + 40):
         page.keyboard.press("Tab")
-        page.evaluate("() => window.reached.add(document.activeElement)")
     missed = page.evaluate(
         "() => [...document.querySelectorAll('.page :is(a[href], button, input, select, summary)')]"
         ".filter((e) => e.checkVisibility() && e.type !== 'hidden' && !window.reached.has(e))"
@@ -181,28 +179,31 @@ def test_empty_installation_says_how_to_begin(
 ) -> None:
     directory = tmp_path_factory.mktemp("fresh")
     cluster = Cluster(directory, f"sqlite:///{directory / 'panel.sqlite3'}", redis_server.url)
-    cluster.set_up(directory)
-    cluster.manage(
-        "shell", "-v0", "-c", "from backups.models import Node; Node.objects.all().delete()"
-    )
-    try:
-        cluster.start_panel()
-        tab = open_tab(cluster)
-        tab.take_clock()
-        tab.sign_in(then=DASHBOARD)
-        page = tab.page
-        expect(page.locator("#nodes .empty")).to_contain_text("manage.py node add web-01 --root")
-        expect(page.locator("#sites .empty")).to_contain_text("Add a node first.")
-        assert page.locator(".health-count strong").all_inner_texts() == ["0", "0", "0"]
-        assert tab.violations() == []
-        cluster.manage("node", "add", "web-01", "--root", "/var/www")
-        # By itself, as every 10 seconds.
-        tab.skip(10)
-        expect(page.locator("#sites .empty")).to_contain_text("Let a node look", timeout=13_000)
-        expect(page.locator("#nodes")).to_contain_text("offline")
-        for link in page.locator("#sites .empty a").all():
-            # 503: no worker has come yet.
-            assert page.request.get(str(link.get_attribute("href"))).status in (200, 405, 503)
-        page.goto("about:blank")
-    finally:
-        cluster.stop()
+    with cluster.warmed_up():
+        try:
+            cluster.set_up(directory)
+            cluster.manage("shell", "-v0", "-c", DELETE_NODES)
+            cluster.start_panel()
+            begins_from_nothing(cluster, open_tab(cluster))
+        finally:
+            cluster.stop()
+
+
+def begins_from_nothing(cluster: Cluster, tab: Tab) -> None:
+    """Look at the dashboard before there is a node, and when one was added."""
+    tab.take_clock()
+    tab.sign_in(then=DASHBOARD)
+    page = tab.page
+    expect(page.locator("#nodes .empty")).to_contain_text("manage.py node add web-01 --root")
+    expect(page.locator("#sites .empty")).to_contain_text("Add a node first.")
+    assert page.locator(".health-count strong").all_inner_texts() == ["0", "0", "0"]
+    assert tab.violations() == []
+    cluster.manage("node", "add", "web-01", "--root", "/var/www")
+    # By itself, as every 10 seconds.
+    tab.skip(10)
+    expect(page.locator("#sites .empty")).to_contain_text("Let a node look", timeout=13_000)
+    expect(page.locator("#nodes")).to_contain_text("offline")
+    for link in page.locator("#sites .empty a").all():
+        # 503: no worker has come yet.
+        assert page.request.get(str(link.get_attribute("href"))).status in (200, 405, 503)
+    page.goto("about:blank")

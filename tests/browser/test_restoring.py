@@ -49,6 +49,13 @@ def test_site_is_restored_undone_looked_through_and_proven(lived: Lived, site: S
     row.get_by_role("button", name="Restore").click()
     expect(dialog).to_be_visible()
     site.look("dialog")
+    site.page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    row.get_by_role("button", name="Restore").click()
+    dialog.get_by_role("button", name="Cancel").click()
+    # Nothing was begun by looking.
+    assert lived.cluster.get(f"/api/v1/jobs?site_id={site.site_id}&kind=restore").body["total"] == 0
+    row.get_by_role("button", name="Restore").click()
     dialog.get_by_role("button", name="Show what would change").click()
     expect(newest(site)).to_contain_text("2 files created", timeout=PATIENCE_MS)
     expect(newest(site)).to_contain_text("1 file overwritten")
@@ -56,7 +63,7 @@ def test_site_is_restored_undone_looked_through_and_proven(lived: Lived, site: S
     assert index.read_text() == "<?php defaced();"
     site.look("plan")
 
-    row.get_by_role("button", name="Restore").click()
+    newest(site).get_by_role("button", name="Restore …").click()
     dialog.get_by_role("button", name="Restore", exact=True).click()
     undo = newest(site).get_by_role("button", name="Undo")
     expect(undo).to_be_visible(timeout=PATIENCE_MS)
@@ -64,7 +71,7 @@ def test_site_is_restored_undone_looked_through_and_proven(lived: Lived, site: S
     site.look("restored")
 
     undo.click()
-    restores = re.compile(r"^\s*completed\s+Restore:")
+    restores = re.compile(r"^\s*completed\s+(Restore|Undo) of")
     items = site.page.locator("[data-restores-list] > li").filter(has_text=restores)
     expect(items).to_have_count(2, timeout=PATIENCE_MS)
     assert index.read_text() == "<?php defaced();"
@@ -84,9 +91,14 @@ def test_site_is_restored_undone_looked_through_and_proven(lived: Lived, site: S
     expect(items).to_have_count(3, timeout=PATIENCE_MS)
     assert index.read_text() == content
     assert not (path / "wp-content" / "uploads").exists()
+    expect(newest(site)).to_contain_text("wp-content/index.php, in place")
+    newest(site).get_by_role("button", name="It is fine").click()
+    expect(newest(site)).to_contain_text("for as long as the rules keep it")
+    expect(newest(site).get_by_role("button")).to_have_text(["Undo", "Log"])
 
     oldest.get_by_role("button", name="Prove").click()
-    expect(newest(site)).to_contain_text("Proof completed", timeout=PATIENCE_MS)
+    proof = re.compile(r"completed\s+Proof of the backup of")
+    expect(newest(site)).to_have_text(proof, timeout=PATIENCE_MS)
     head = site.page.locator(".site-head")
     expect(head).to_contain_text(re.compile(r"restores in .*, measured"), timeout=PATIENCE_MS)
     expect(oldest).to_contain_text("proven", timeout=PATIENCE_MS)

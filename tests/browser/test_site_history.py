@@ -13,7 +13,14 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Lived
-from tests.browser.site_page import FILM_BYTES, SitePage, add_site, back_up, slow_uploads, start
+from tests.browser.site_page import (
+    SHORT_FILM_BYTES,
+    SitePage,
+    add_site,
+    back_up,
+    slow_uploads,
+    start,
+)
 from tests.servers import wait_until
 from tests.servers.browser import PHONE, OpenTab
 
@@ -76,18 +83,32 @@ def test_history_trusts_pins_and_says_what_goes_next(
     newest.get_by_role("button", name="Trust").click()
     page.answer_question("It is right")
     expect(newest).not_to_contain_text("suspect")
-    goes = page.page.locator("[data-history-goes]")
-    expect(goes).to_be_hidden()
+    card = page.page.locator("#retention")
+    expect(card.locator("[data-retention-goes]")).to_have_text("Nothing goes.")
     oldest = rows(page).nth(1)
     oldest.get_by_role("button", name="Pin").click()
     expect(oldest).to_contain_text("pinned")
     expect(oldest.get_by_role("button", name="Unpin")).to_be_visible()
     page.look("pinned")
-    cluster.request("PUT", f"/api/v1/sites/{site['id']}/retention", {"keep_last": 1})
+    card.get_by_role("button", name="Change the rules").click()
+    dialog = page.page.locator("#retention-change")
+    dialog.get_by_label("The newest ones").fill("1")
+    # The pinned one stays all the same.
+    expect(dialog.get_by_role("status")).to_have_text("With these rules: Nothing goes.")
+    page.look("rules")
+    dialog.get_by_label("One of each day").fill("10001")
+    page.tab.expect(400, "/api/v1/sites/")
+    dialog.locator("form").evaluate("form => { form.noValidate = true; }")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.locator(".field-error")).to_contain_text("10000")
+    dialog.get_by_label("One of each day").fill("")
+    dialog.get_by_role("button", name="Save").click()
+    expect(card).to_contain_text("Kept: the newest backup")
+    card.locator("summary").click()
+    expect(card.locator("tbody tr").nth(1)).to_contain_text("pinned")
     oldest.get_by_role("button", name="Unpin").click()
     # It is said, and then it is done.
-    expect(goes).to_contain_text("1 backup goes next: the one of")
-    expect(goes.locator("li")).to_have_count(1)
+    expect(card).to_contain_text("1 backup goes next: the one of")
     wait_until(
         lambda: cluster.get(f"/api/v1/sites/{site['id']}/backups").body["total"] == 1, timeout=90
     )
@@ -148,7 +169,7 @@ def test_old_backups_are_shown_when_asked_for(
 def test_log_follows_a_running_job_to_its_end(
     lived: Lived, page_of: Callable[..., SitePage]
 ) -> None:
-    site = add_site(lived, "followed.example", film=os.urandom(FILM_BYTES))
+    site = add_site(lived, "followed.example", film=os.urandom(SHORT_FILM_BYTES))
     page = page_of(site)
     with slow_uploads(lived):
         job = start(lived.cluster, site["id"])
@@ -182,4 +203,4 @@ def test_log_of_thousands_of_lines_can_be_read(
     expect(page.page.locator("[data-follow]")).not_to_be_checked()
     page.page.locator("[data-follow]").check()
     assert log.evaluate(is_at_end)
-    page.look("log-long")
+    page.look("log-long", is_long=True)

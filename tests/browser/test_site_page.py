@@ -135,13 +135,9 @@ def test_reset_says_what_it_will_do_and_leads_to_idle(site_of: SiteOf, slow: Non
 
 
 @pytest.mark.parametrize("state", ["idle", "completed", "failed", "running"])
-@pytest.mark.parametrize("look", ["phone", "dark"])
-def test_page_is_fit_for_phones_and_the_dark(
-    look: str, state: str, lived: Lived, site_of: SiteOf, slow: None
-) -> None:
-    options: dict[str, Any] = {"color_scheme": "dark"} if look == "dark" else {"viewport": PHONE}
+def test_page_is_fit_for_phones(state: str, lived: Lived, site_of: SiteOf, slow: None) -> None:
     film = os.urandom(FILM_BYTES) if state == "running" else b""
-    site = site_of(film, broken=state == "failed", **options)
+    site = site_of(film, broken=state == "failed", viewport=PHONE)
     if state == "running":
         start(lived.cluster, site.site_id)
     elif state != "idle":
@@ -150,4 +146,4 @@ def test_page_is_fit_for_phones_and_the_dark(
     site.expect_state(state)
     if state == "completed":
         expect(site.backup.locator("dd.checksum")).to_be_visible()
-    site.look(f"{look}-{state}")
+    site.look(f"phone-{state}")

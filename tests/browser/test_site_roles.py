@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import NODE_ADMIN, PEOPLE_PASSWORD, Lived, created
+from tests.browser.conftest import NODE_ADMIN, Lived
+from tests.browser.people import PEOPLE_PASSWORD, created
 from tests.browser.site_page import SitePage, add_site, back_up
 from tests.servers.browser import PHONE, OpenTab, Tab
 
@@ -71,7 +72,70 @@ def test_site_admin_finds_just_what_is_theirs(
     expect(tab.page.locator("[data-history-rows] tr")).to_have_count(2)
 
 
-@pytest.mark.parametrize("options", [{}, {"viewport": PHONE}, {"color_scheme": "dark"}])
+def test_site_admin_changes_pauses_and_resumes_the_schedule(
+    owned: dict[str, Any], lived: Lived, open_tab: OpenTab, tmp_path: Path
+) -> None:
+    tab = open_tab(lived.cluster, timezone_id="Asia/Kolkata")
+    tab.open(f"/sites/{owned['id']}/")
+    sign_in(tab)
+    site = SitePage(tab, owned["id"], tmp_path)
+    site.expect_state("completed")
+    tab.expect(400, "/api/v1/sites/")
+    card, dialog = tab.page.locator("#schedule"), tab.page.locator("#schedule-change")
+    save = dialog.get_by_role("button", name="Save")
+    card.get_by_role("button", name="Change schedule").click()
+    expect(dialog.get_by_label("At", exact=True)).to_be_hidden()
+    dialog.get_by_label("How often").select_option("Weekly")
+    dialog.get_by_label("At", exact=True).fill("23:15")
+    dialog.get_by_label("On the clocks of").fill("Berlin")
+    dialog.get_by_label("Starts within").fill("0")
+    save.click()
+    expect(dialog.get_by_role("alert")).to_contain_text("A weekly schedule needs its days")
+    dialog.get_by_label("Monday").check()
+    dialog.get_by_label("Thursday").check()
+    save.click()
+    expect(dialog.get_by_role("alert")).to_contain_text("IANA name")
+    site.look("schedule-form")
+    tab.page.set_viewport_size(PHONE)
+    site.look("schedule-form-phone")
+    dialog.get_by_label("On the clocks of").fill("Europe/Berlin")
+    dialog.get_by_label("On the clocks of").press("Enter")
+    expect(card).to_contain_text("Weekly on Monday and Thursday at 23:15, Europe/Berlin")
+    expect(card.locator("tbody tr")).to_have_count(5)
+    expect(tab.page.locator("#schedule-title")).to_be_focused()
+
+    card.get_by_role("button", name="Pause schedule").click()
+    dialog = tab.page.locator("#schedule-pause")
+    dialog.get_by_label("Until, on your own clock").fill("2020-01-01T00:00")
+    dialog.get_by_label("Why").fill("It moves")
+    dialog.get_by_role("button", name="Pause").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Give a moment in the future")
+    site.look("pause-phone")
+    dialog.get_by_label("Until, on your own clock").fill("2090-01-02T09:00")
+    dialog.get_by_role("button", name="Pause").click()
+    # Half past three in Greenwich, where it is nine in Kolkata.
+    words = f"The schedule is paused until 2090-01-02 03:30 UTC by {OWNER}: It moves."
+    expect(card).to_contain_text(words)
+    expect(tab.page.locator(".site-head")).to_contain_text("schedule paused")
+    site.look("paused-phone")
+    card.get_by_role("button", name="Resume").click()
+    expect(card).not_to_contain_text("paused")
+
+    card.get_by_role("button", name="Change schedule").click()
+    dialog = tab.page.locator("#schedule-change")
+    expect(dialog.get_by_label("Thursday")).to_be_checked()
+    dialog.get_by_label("How often").select_option("Cron expression")
+    expect(dialog.get_by_label("Thursday")).to_be_hidden()
+    dialog.get_by_label("Cron expression", exact=True).fill("30 2 * * 1-5")
+    save.click()
+    expect(card).to_contain_text("By the cron expression 30 2 * * 1-5, Europe/Berlin")
+    card.get_by_role("button", name="Change schedule").click()
+    dialog.get_by_label("How often").select_option("By hand only")
+    save.click()
+    expect(card).to_contain_text("No backup starts by itself.")
+
+
+@pytest.mark.parametrize("options", [{}, {"viewport": PHONE}])
 def test_refusals_are_pages_for_people(
     options: dict[str, Any],
     owned: dict[str, Any],

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser.conftest import NODE_ADMIN, PEOPLE_PASSWORD, Lived, created
+from tests.browser.conftest import NODE_ADMIN, Lived
+from tests.browser.people import PEOPLE_PASSWORD, created
 from tests.browser.site_page import (
     FILM_BYTES,
     SEEN_MILLISECONDS,
+    SHORT_FILM_BYTES,
     SitePage,
     add_site,
     back_up,
@@ -87,7 +89,7 @@ def test_two_people_see_the_same(lived: Lived, page_of: PageOf, slow: None) -> N
 def test_start_is_refused_in_words_when_somebody_was_faster(
     lived: Lived, page_of: PageOf, slow: None
 ) -> None:
-    site = add_site(lived, "contested.example", film=os.urandom(FILM_BYTES))
+    site = add_site(lived, "contested.example", film=os.urandom(SHORT_FILM_BYTES))
     page = page_of(site)
     path = f"/api/v1/sites/{site['id']}/backup/start"
     page.tab.expect(409, path)
@@ -123,7 +125,7 @@ def test_late_answers_are_not_shown(lived: Lived, page_of: PageOf, slow: None) -
     page.expect_state("completed")
     wait_until(lambda: page.page.wait_for_timeout(50) or held, 10, "the history is asked for")
     film = Path(site["wp_path"]) / "wp-content" / "uploads" / "film.mp4"
-    film.write_bytes(os.urandom(FILM_BYTES))
+    film.write_bytes(os.urandom(SHORT_FILM_BYTES))
     start(lived.cluster, site["id"])
     page.expect_state("running")
     with page.page.expect_response("**/backups?*"):
@@ -225,7 +227,7 @@ def test_keyboard_starts_and_stops(lived: Lived, page_of: PageOf, slow: None) ->
 def test_stop_is_refused_in_words_when_the_backup_has_ended_meanwhile(
     lived: Lived, page_of: PageOf
 ) -> None:
-    site = add_site(lived, "ended.example", film=os.urandom(FILM_BYTES))
+    site = add_site(lived, "ended.example", film=os.urandom(SHORT_FILM_BYTES))
     page = page_of(site)
     page.tab.expect(409, "/api/v1/sites/")
     with slow_uploads(lived):

@@ -1,4 +1,4 @@
-"""The pages with 300 sites and two months behind them: how they page, search, filter and count."""
+"""The pages with 300 sites and three weeks behind them: how they page, search, filter and count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.slow
 DASHBOARD, SITES = "/admin/backup-maintenance/", "/sites/"
-NUMBER, A_PAGE = 300, 50
+NUMBER, A_PAGE, DAYS = 300, 50, 21
 STATES = ("protected", "at_risk", "failing")
 LISTS = ("site", "job", "backup", "jobevent", "stage", "auditentry", "followuptask", "worker")
 # What the pages should say, asked of the database without what the pages ask with.
@@ -63,7 +63,7 @@ def asked(cluster: Cluster, code: str) -> str:
 def cluster(
     redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    with fleet(tmp_path_factory.mktemp("fleet"), redis_server.url, NUMBER) as cluster:
+    with fleet(tmp_path_factory.mktemp("fleet"), redis_server.url, NUMBER, days=DAYS) as cluster:
         yield cluster
 
 
@@ -86,10 +86,10 @@ def count_of(part: Locator) -> int:
     return int(part.locator(".count").first.inner_text())
 
 
-def pages_of(page: Page) -> list[list[str]]:
+def pages_of(page: Page, most: int = A_PAGE) -> list[list[str]]:
     """The names on this page and on those that follow it, link by link."""
     found = [names(page)]
-    while (link := page.locator("#sites a[rel=next]")).count():
+    while len(found) < most and (link := page.locator("#sites a[rel=next]")).count():
         before = page.url
         link.click()
         page.wait_for_url(lambda url, before=before: url != before)
@@ -127,7 +127,9 @@ def test_each_count_leads_to_as_many_sites(
     count.click()
     page.wait_for_url(f"**state={state}*")
     assert count_of(page.locator("#sites")) == len(wanted)
-    assert all_names(page) == wanted
+    # All pages of the short page; of the dashboard's, that the second is of the same state.
+    most = A_PAGE if path == SITES else 2
+    assert list(chain.from_iterable(pages_of(page, most))) == wanted[: most * A_PAGE]
     # Filtered by state or not, the counts are those of the fleet.
     expect(page.locator("#health .protected strong")).to_have_text(
         str(len(truth["states"]["protected"]))
@@ -160,11 +162,8 @@ def test_page_that_is_not_there_is_the_last_one(tab: Tab) -> None:
 
 
 @pytest.mark.parametrize("path", [DASHBOARD, SITES, f"{SITES}?state=at_risk"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_keeps_people_out_and_a_phone_is_wide_enough(
-    path: str, scheme: str, cluster: Cluster, open_tab: OpenTab, session_of: SessionOf
-) -> None:
-    tab = open_tab(cluster, storage_state=session_of(cluster), color_scheme=scheme, viewport=PHONE)
+def test_nothing_keeps_people_out_and_a_phone_is_wide_enough(path: str, tab: Tab) -> None:
+    tab.page.set_viewport_size(PHONE)
     page = tab.open(path)
     assert page.evaluate(WIDER) <= 0
     assert tab.violations() == []
@@ -195,8 +194,9 @@ def test_admin_lists_open_count_search_and_page(
 ) -> None:
     page = tab.open(f"/admin/backups/{model}/")
     expect(page.locator("#result_list tbody tr").first).to_be_visible()
-    assert tab.violations() == []
     if model in truth:
+        # The others' rows look as those of test_admin_pages.
+        assert tab.violations() == []
         expect(page.locator(".paginator").first).to_contain_text(str(truth[model]))
         page = tab.open(f"/admin/backups/{model}/?p=2")
         expect(page.locator("#result_list tbody tr").first).to_be_visible()
