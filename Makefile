@@ -5,9 +5,9 @@ VENV ?= .venv
 SITE ?=
 EXIT ?=
 PYTEST_ARGUMENTS ?=
-# Most of the long tests wait for something; a file's tests share its servers, so they stay together,
-# and so do a folder's files, which may share an installation.
-PYTEST_PROCESSES ?= 2
+# Most of the long tests wait for something, so there are more processes than processors; a file's
+# tests share its servers, so they stay together.
+PYTEST_PROCESSES ?= 4
 
 BIN := $(VENV)/bin
 LOCKS := base mysql postgresql demo test

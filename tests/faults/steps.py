@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.faults.rig import Console, Rig
+from tests.faults.rig import LOOK_SECONDS, Console, Rig
 from tests.faults.trees import WorkerTree
 from tests.servers.cluster import Cluster
 
@@ -73,7 +73,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._sample)
 
     def _sample(self) -> None:
-        while not self._ending.is_set():
+        while not self._ending.wait(LOOK_SECONDS):
             self.answers.append(self._console.ask(self._question))
 
     def __enter__(self) -> Sampler:

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 UNPRIVILEGED_USER = "nobody"
-POLL_SECONDS = 0.02
+# From one look to the next: often at first, and after some seconds now and then. What is looked at
+# costs a processor more than the wait, and the tests share two of them.
+POLL_SECONDS, MOST_POLL_SECONDS, POLL_SHARE = 0.02, 0.2, 0.05
 MEMORY_FOLDER = "/dev/shm"
 MEMORY_BYTES = 4 << 30
 
@@ -40,11 +42,17 @@ def accepts(port: int) -> bool:
 
 def wait_until(condition: Callable[[], object], timeout: float = 30, message: str = "") -> None:
     """Return once `condition()` is true; AssertionError with `message` after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + timeout:
             raise AssertionError(f"not within {timeout} s: {message or condition}")
-        time.sleep(POLL_SECONDS)
+        pause(began)
+
+
+def pause(began: float) -> None:
+    """Wait between two looks at what is waited for since `began`, by the monotonic clock."""
+    so_far = time.monotonic() - began
+    time.sleep(min(MOST_POLL_SECONDS, max(POLL_SECONDS, so_far * POLL_SHARE)))
 
 
 def unprivileged_user() -> str | None:
