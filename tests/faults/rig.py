@@ -44,7 +44,7 @@ CHILDREN = {"backup_db": "--single-transaction", "backup_files": "reader_process
 # So many files take a cleanup long enough to be met in it.
 LITTER_FILES = 20_000
 ANSWER_SECONDS = 30
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.03
 
 
 class Console:
