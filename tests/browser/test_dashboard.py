@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from playwright.sync_api import ElementHandle, Locator, Page, expect
+from playwright.sync_api import ElementHandle, Locator, Page, Route, expect
 
 from tests.browser.small_fleet import Fleet
 from tests.servers import wait_until
@@ -123,6 +123,30 @@ def test_backup_starts_from_the_list_of_sites(fleet: Fleet, tab: Tab) -> None:
     tab.expect(409, f"/api/v1/sites/{fleet.sites['large.example']}/backup/start")
     tab.page.get_by_role("button", name="Back up large.example").click()
     expect(tab.page.locator("#notices").get_by_role("alert")).to_contain_text("already running")
+
+
+def test_refusal_stays_when_what_was_asked_before_is_done_only_then(fleet: Fleet, tab: Tab) -> None:
+    held: list[Route] = []
+    tab.page.route("**/overview*", lambda route: held.append(route))
+    start = tab.page.get_by_role("button", name="Back up large.example")
+    # The page is asked for because of the button, and again because of the job that runs now.
+    with tab.page.expect_request("**/overview*"):
+        start.click()
+    expect(running(tab.page, "large.example")).to_be_visible()
+    old = start.element_handle()
+    with tab.page.expect_request("**/overview*"):
+        held[0].continue_()
+    assert old is not None
+    assert not old.evaluate("o => o.isConnected")
+    tab.expect(409, f"/api/v1/sites/{fleet.sites['large.example']}/backup/start")
+    start.click()
+    refusal = tab.page.locator("#notices").get_by_role("alert")
+    expect(refusal).to_contain_text("already running")
+    with tab.page.expect_response("**/overview*"):
+        held[1].continue_()
+    tab.page.unroute("**/overview*")
+    expect(start).to_be_enabled()
+    expect(refusal).to_be_visible()
 
 
 def test_failure_says_why_and_what_to_do_and_is_tried_again(fleet: Fleet, tab: Tab) -> None:

@@ -64,13 +64,18 @@ export function hasSessionEnded() {
   return document.body.dataset.session === "ended";
 }
 
-/** Do what a button asks, once at a time, and show what is refused. Returns whether it was done. */
+/**
+ * Do what a button asks, once at a time, and show what is refused. Returns whether it was done.
+ *
+ * What was refused before is forgotten at the start: at the end, it may be the refusal of another
+ * button, pressed meanwhile.
+ */
 export async function busy(button, work) {
   if (button.getAttribute("aria-disabled") === "true") return false;
   button.setAttribute("aria-disabled", "true");
+  notice("refused", null);
   try {
     await work();
-    notice("refused", null);
     return true;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
