@@ -105,7 +105,7 @@ class SystemdHost:
         self.daemons[name] = daemon
         return daemon
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, given: str = "") -> str:
         """Run a management command as `deploy/manage` does; return what it says."""
         settings = {"HOLDFAST_SETTINGS": str(self.directory / "etc/holdfast.env")}
         script = (ROOT / "deploy/manage").read_text().replace(".venv/bin/python", sys.executable)
@@ -113,6 +113,7 @@ class SystemdHost:
         done = subprocess.run(
             ["sh", "-c", script, str(placed), *arguments],
             env={"PATH": self.servers.path, "DJANGO_SUPERUSER_PASSWORD": PASSWORD, **settings},
+            input=given,
             capture_output=True,
             text=True,
             timeout=120,
@@ -230,11 +231,12 @@ def test_a_stop_of_the_worker_lets_a_stage_end_and_nothing_fails(
     panel.token = answer.body["access_token"]
 
     sites = tmp_path / "sites"
-    token = host.manage("node", "token", "web-01", "--root", str(sites), "--quiet").strip()
+    token = host.manage("node", "token", "web-01", "--root", str(sites), "--quiet")
     site = make_site(host, sites / "shop")
     host.manage(
-        *("node", "join", "--panel", f"http://127.0.0.1:{panel.port}", "--token", token),
+        *("node", "join", "--panel", f"http://127.0.0.1:{panel.port}", "--token", "-"),
         *("--file", str(host.directory / "etc/node.env")),
+        given=token,
     )
     worker = host.start("worker")
     wait_until(lambda: panel.get("/api/v1/nodes/").body[0]["workers"] == 1, 60, "a worker")

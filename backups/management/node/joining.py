@@ -37,8 +37,8 @@ def _add_join_arguments(parser: ArgumentParser) -> None:
     token = parser.add_mutually_exclusive_group(required=True)
     token.add_argument(
         "--token",
-        help="what `node token` printed; better -, which asks for it or reads standard input, "
-        "since every user of this host can read arguments",
+        metavar=STANDARD_INPUT,
+        help="ask for what `node token` printed, or read it from standard input",
     )
     token.add_argument("--token-file", type=Path, help="a file that holds the token")
     _add_common_arguments(parser)
@@ -117,7 +117,11 @@ def _token(options: Options) -> str:
         if options["token_file"]:
             token = options["token_file"].read_text()
         elif options["token"] != STANDARD_INPUT:
-            token = options["token"]
+            raise CommandError(
+                "Every user of this host can read a command's arguments, so a token is not taken "
+                f"from them: give --token {STANDARD_INPUT} and the token to standard input, or "
+                "--token-file. Ask the panel for another token; this one may have been seen."
+            )
         else:
             token = getpass.getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()
     except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -51,7 +52,8 @@ def test_token_is_shown_once_and_only_its_hash_is_kept(
     assert answer.status_code == 201
     assert answer["Cache-Control"] == "no-store"
     body = answer.json()
-    assert len(body["token"]) >= 43  # 32 bytes in base64
+    # 32 bytes in base64, behind letters: never like an option of a command.
+    assert re.fullmatch(r"holdfast_join_[\w-]{43}", body["token"])
     assert body["command"] == "manage.py node join --panel http://testserver --token -"
     row = EnrolmentToken.objects.get()
     assert row.token_hash == hashlib.sha256(body["token"].encode()).hexdigest()

@@ -111,7 +111,9 @@ def answering(status: int, headers: dict[str, str], body: bytes) -> Iterator[tup
 
 
 def join(panel: str, path: Path, *more: str, token: str = "the-token") -> None:
-    output_of("join", "--panel", panel, "--token", token, "--file", str(path), *more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.StringIO(token))
+        output_of("join", "--panel", panel, "--token", "-", "--file", str(path), *more)
 
 
 ANSWERS: dict[str, tuple[int, dict[str, str], bytes, str]] = {
@@ -189,6 +191,12 @@ def test_token_is_read_from_elsewhere_than_the_arguments(
     with answering(401, {}, b"{}") as (url, asked), pytest.raises(CommandError):
         output_of("join", "--panel", url, *given, "--file", str(tmp_path / "node.env"))
     assert asked[0][1]["token"] == "secret-token"
+
+
+def test_token_among_the_arguments_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="Every user of this host can read") as refusal:
+        output_of("join", "--panel", "https://backups.example.com", "--token", "the-token")
+    assert "the-token" not in str(refusal.value)
 
 
 def test_token_is_not_used_up_when_the_file_could_not_be_written(tmp_path: Path) -> None:

@@ -199,12 +199,13 @@ def test_nothing_is_written_when_the_host_cannot_work_with_what_it_got(
     missing = tmp_path / "nowhere"
     token = panel.manage("node", "token", "far-03", "--root", str(missing), "--quiet").stdout
     address = f"http://127.0.0.1:{panel.port}"
-    done = host.manage("node", "join", "--panel", address, "--token", token.strip())
+    done = host.manage("node", "join", "--panel", address, "--token", "-", given=token)
     assert done.returncode == 1
     assert f"{missing} is no folder of this host" in done.stderr
     assert list(host.file.parent.iterdir()) == []
-    again = host.manage("node", "join", "--panel", address, "--token", token.strip())
+    again = host.manage("node", "join", "--panel", address, "--token", "-", given=token)
     assert "This token is not good" in again.stderr
-    gone = host.manage("node", "join", "--panel", f"http://127.0.0.1:{free_port()}", "--token", "x")
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    gone = host.manage("node", "join", "--panel", nowhere, "--token", "-", given="x")
     assert "The panel cannot be reached: " in gone.stderr
     wait_until(lambda: list(host.file.parent.iterdir()) == [])
