@@ -77,8 +77,7 @@ def list_objects(storage_id: int, after: str, limit: int) -> dict[str, Any]:
     The first page has the unfinished uploads as well.
     """
     store = Stores().of(storage_id)
-    following = itertools.dropwhile(lambda found: found.key <= after, store.list())
-    found = list(itertools.islice(following, limit + 1))
+    found = list(itertools.islice(store.list(after=after), limit + 1))
     uploads = [] if after else store.list_uploads("")
     return {
         "objects": [

@@ -231,6 +231,8 @@ def test_nothing_is_restored_when_the_checkpoint_fails(site: Restorable) -> None
     ("body", "status", "words"),
     [
         ({"what": "some"}, 400, "valid choice"),
+        ({"paths": []}, 400, "leave it out"),
+        ({"tables": []}, 400, "leave it out"),
         ({"paths": ["../etc/passwd"]}, 400, "no path in a bundle"),
         ({"paths": ["/etc/passwd"]}, 400, "no path in a bundle"),
         ({"target_path": "/tmp/x"}, 400, "Only a copy"),

@@ -396,6 +396,12 @@ def test_keys_come_in_their_order_when_listed(kind: Kind) -> None:
     assert [found.key for found in kind.store.list("a/b")] == ["a/b", "a/b-c"]
     assert [found.key for found in kind.store.list("a/c/d/e")] == ["a/c/d/e"]
     assert list(kind.store.list("none")) == []
+    in_order = sorted(keys, key=str.encode)
+    for after in ["", *in_order, "a", "a/", "a/bb", "a/c", "a/c/d", "zz", "\U0001f601"]:
+        behind = [key for key in in_order if key.encode() > after.encode()]
+        assert [found.key for found in kind.store.list(after=after)] == behind
+        below = [key for key in behind if key.startswith("a/")]
+        assert [found.key for found in kind.store.list("a/", after=after)] == below
     sizes = {found.key: found.size for found in kind.store.list()}
     assert sizes == {key: len(key.encode()) for key in keys}
 

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 # Storages that hang take minutes; as many of them at once as there are threads for.
 _STORAGE_THREADS = 4
 _RETRY_SECONDS = 60.0
+# A server that is away keeps each round from its work; who reads the log needs it once a minute.
+_SAY_AGAIN_SECONDS = 60.0
 # A request that was on its way when its attempt was given up may arrive after all: soon, as a rule.
 _LATE_ARRIVAL_SECONDS = (5.0, 30.0, 120.0)
 
@@ -50,6 +52,7 @@ class Janitor:
         self._next_tidying = 0.0
         self._uploads: threading.Thread | None = None
         self._calls = StorageCalls()
+        self._said: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -88,8 +91,17 @@ class Janitor:
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception:
-            logger.warning("cleaning up failed and is tried again", exc_info=True)
+        except EngineError as error:
+            self._say(error.sentences())
+        except Exception as error:
+            self._say(f"{type(error).__name__}: {error}", exc_info=True)
+
+    def _say(self, why: str, *, exc_info: bool = False) -> None:
+        now = time.monotonic()
+        self._said = {old: at for old, at in self._said.items() if now < at + _SAY_AGAIN_SECONDS}
+        if why not in self._said:
+            self._said[why] = now
+            logger.warning("cleaning up is tried again and again: %s", why, exc_info=exc_info)
 
     def _remove_leftovers(self) -> None:
         for leftover in self._calls.due_again():

@@ -24,7 +24,7 @@ from workers.engine.restore import file_switch, removal
 from workers.engine.restore.files import RestoreRoot, switch_of
 from workers.engine.restore.journal import Journal
 from workers.engine.restore.switching import Switch
-from workers.engine.room import out_of_room
+from workers.engine.room import FULL
 from workers.engine.sources import ByteSource, FilesSource
 from workers.engine.wordpress import SiteInspection, database_spec, read_wp_config
 from workers.engine.wordpress.site import examine
@@ -167,9 +167,14 @@ def is_read_from_afar(context: StageContext) -> bool:
 
 
 def keep_end(context: StageContext, bundle: BundleReader) -> None:
-    """Keep index and manifest for the later stages, which would fetch them again."""
-    with out_of_room(context.directory):
-        (context.directory / END_NAME).write_bytes(bundle.end())
+    """Keep index and manifest for the later stages, which without room for it fetch them again."""
+    path = context.directory / END_NAME
+    try:
+        path.write_bytes(bundle.end())
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -17,9 +17,16 @@ MOST_CHOSEN = 1000
 
 def _chosen(of: str, length: int) -> Any:  # noqa: ANN401
     item = serializers.CharField(max_length=length, trim_whitespace=False)
-    return serializers.ListField(
-        child=item, required=False, max_length=MOST_CHOSEN, help_text=f"{of}; none is all of them."
+    # An empty list would be a choice of nothing to some and of everything to others.
+    made = serializers.ListField(
+        child=item,
+        required=False,
+        allow_empty=False,
+        max_length=MOST_CHOSEN,
+        help_text=f"{of}; all of them without it.",
     )
+    made.error_messages["empty"] = "This list is empty; leave it out to restore all of them."
+    return made
 
 
 class RestoreBody(StrictSerializer):

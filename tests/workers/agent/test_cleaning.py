@@ -26,7 +26,7 @@ from workers.agent import folders, presence, tidying
 from workers.agent import janitor as janitor_module
 from workers.agent.janitor import Janitor, remove_from_host
 from workers.agent.post import Post
-from workers.engine.errors import Fenced
+from workers.engine.errors import EngineError, Fenced
 from workers.engine.process import ATTEMPT_MARK, JOB_MARK
 from workers.engine.stores import open_store
 
@@ -259,6 +259,33 @@ def test_folder_that_cannot_be_removed_keeps_no_other_from_its_turn(
     janitor.clean([replace(found[0], job_id=uuid.uuid4(), folder_name=busy), *found])
 
     wait_until(lambda: not Job.objects.get(pk=job.pk).cleanup_pending, 10, "the other is cleaned")
+
+
+def test_what_fails_in_each_round_is_logged_once(
+    job: Job,
+    post: Post,
+    spool: Path,
+    janitor: Janitor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As while the database server is away that a trial restore was loaded into."""
+    rounds = []
+
+    def refuse(folder: Path) -> int:
+        rounds.append(folder)
+        raise EngineError("The server is away", hint="Start it.")
+
+    monkeypatch.setattr(janitor_module, "remove_for_good", refuse)
+    work_of(spool, job.folder_name)
+    control.reset_backup(site=job.site, requested_by=None)
+    found = leftovers.leftovers_of(post.node_id)
+    for number in range(1, 4):
+        janitor.clean(found)
+        wait_until(lambda: len(rounds) == number, 10, "it is tried")  # noqa: B023
+    janitor.stop(timeout=10)
+    said = [record.getMessage() for record in caplog.records if "tried again" in record.msg]
+    assert said == ["cleaning up is tried again and again: The server is away. Start it."]
 
 
 def test_nothing_to_remove_is_no_error(job: Job, post: Post, spool: Path) -> None:

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -18,10 +20,12 @@ from backups.registry import STAGES
 from tests.servers import wait_until
 from tests.servers.small_disk import MEBIBYTE, SmallDisk
 from tests.workers.stages.pipeline import Pipeline, sqlite_pipeline
+from workers.engine.bundle import BundleReader
 from workers.engine.errors import EngineError, StopRequested
 from workers.engine.progress import SilentReporter
 from workers.stages import room
 from workers.stages.context import StageContext, StageResult
+from workers.stages.restoring import END_NAME, keep_end
 
 
 @pytest.fixture
@@ -171,3 +175,11 @@ def test_stop_is_heard_while_a_stage_waits_for_room(
     disk.leave(0)
     with pytest.raises(StopRequested):
         run(pipeline, "backup_db", monkeypatch, reporter=Stopping())
+
+
+def test_end_of_a_bundle_is_kept_whole_or_not_at_all(disk: SmallDisk) -> None:
+    context = cast(StageContext, SimpleNamespace(directory=disk.path))
+    for size, kept in ((20 * MEBIBYTE, []), (MEBIBYTE, [MEBIBYTE])):
+        bundle = cast(BundleReader, SimpleNamespace(end=partial(bytes, size)))
+        keep_end(context, bundle)
+        assert [path.stat().st_size for path in disk.path.glob(END_NAME)] == kept

@@ -139,8 +139,12 @@ class Store(Protocol):
         Raises `ObjectLocked`, with nothing changed, while the store has it locked.
         """
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield every object whose key begins with `prefix`, in the order of the keys."""
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
+        """Yield every object whose key begins with `prefix`, in the order of the keys' bytes.
+
+        With `after`, a key or not, those behind it alone: whoever goes on from there does not pay
+        for what was listed before.
+        """
 
     def presign(self, key: str, *, filename: str, expires_seconds: int) -> str | None:
         """Return a URL that downloads the object for a while, or None where there is no such thing.

@@ -175,10 +175,10 @@ class LocalStore:
             self._remove_empty(folders)
         return was_there
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
         """See `Store.list`."""
         with translated(f"list {self.root}"):
-            for key, status in local_listing.walk(self.root, prefix):
+            for key, status in local_listing.walk(self.root, prefix, after):
                 yield StoredObject(key=key, size=status.st_size, modified_at=_moment(status))
 
     def presign(self, key: str, *, filename: str, expires_seconds: int) -> str | None:

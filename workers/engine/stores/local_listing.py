@@ -10,11 +10,12 @@ from workers.engine.stores.keys import is_plain_key
 from workers.engine.stores.local_files import opened_folder
 
 
-def walk(root: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+def walk(root: str, prefix: str, after: str = "") -> Iterator[tuple[str, os.stat_result]]:
     """Yield every regular file whose key begins with `prefix`, ordered by the bytes of the keys.
 
-    Links, hidden files of ours and names that cannot be keys are passed over. What vanishes
-    meanwhile is no error. Raises `OSError`.
+    With `after`, those behind it; folders that hold only what is before it are not read. Links,
+    hidden files of ours and names that cannot be keys are passed over. What vanishes meanwhile is
+    no error. Raises `OSError`.
     """
     pending = [""]
     while pending:
@@ -24,7 +25,14 @@ def walk(root: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
                 yield key, status
             continue
         # The last one is taken first, so the smallest must be the last.
-        pending.extend(sorted(_entries(root, key, prefix), key=os.fsencode, reverse=True))
+        entries = [one for one in _entries(root, key, prefix) if _reaches_behind(one, after)]
+        pending.extend(sorted(entries, key=os.fsencode, reverse=True))
+
+
+def _reaches_behind(key: str, after: str) -> bool:
+    """Whether a file, or something in a folder, comes behind `after`."""
+    is_above = key.endswith("/") and after.startswith(key)
+    return is_above or os.fsencode(key) > os.fsencode(after)
 
 
 def _entries(root: str, folder_key: str, prefix: str) -> list[str]:

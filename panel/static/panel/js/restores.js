@@ -46,7 +46,7 @@ function bodyOf(dialog, form, backup, path) {
   return {
     backup_id: backup.id,
     what: path === null ? wanted.get("what") : "files",
-    paths: path ? [path] : [],
+    ...(path && { paths: [path] }),
     target: wanted.get("target"),
     checkpoint: wanted.has("checkpoint"),
     dry_run: dialog.returnValue === "plan",

@@ -98,9 +98,10 @@ class S3Store:
         """See `Store.delete`. In a bucket with versions the older ones stay, as it was set up."""
         return delete_object(self._bucket, checked_key(key))
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
         """See `Store.list`."""
-        return (found for found in self._bucket.list_objects(prefix) if is_plain_key(found.key))
+        listed = self._bucket.list_objects(prefix, after)
+        return (found for found in listed if is_plain_key(found.key))
 
     def presign(self, key: str, *, filename: str, expires_seconds: int) -> str | None:
         """See `Store.presign`. None with a customer key, which a browser could not send."""

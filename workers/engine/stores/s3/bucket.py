@@ -250,19 +250,21 @@ class Bucket:
                 **self.full(key), Retention={"Mode": mode, "RetainUntilDate": until}
             )
 
-    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield all below our prefix whose key begins with `prefix`, page by page."""
+    def list_objects(self, prefix: str, after: str) -> Iterator[StoredObject]:
+        """Yield all below our prefix whose key begins with `prefix` and is behind `after`."""
+        begin: dict[str, Any] = {"StartAfter": self._prefix + after} if after else {}
         pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.config.bucket, Prefix=self._prefix + prefix
+            Bucket=self.config.bucket, Prefix=self._prefix + prefix, **begin
         )
         with self.translated(f"list the bucket {self.config.bucket}"):
             for page in pages:
                 for entry in page.get("Contents", []):
-                    yield StoredObject(
-                        key=entry["Key"].removeprefix(self._prefix),
-                        size=entry["Size"],
-                        modified_at=entry["LastModified"],
-                    )
+                    key = entry["Key"].removeprefix(self._prefix)
+                    # A service that does not know StartAfter begins again with the first.
+                    if key > after:
+                        yield StoredObject(
+                            key=key, size=entry["Size"], modified_at=entry["LastModified"]
+                        )
 
     def presign(self, key: str, disposition: str, expires_seconds: int) -> str:
         """Return a URL that downloads the object for at most 7 days, as signature v4 allows."""
