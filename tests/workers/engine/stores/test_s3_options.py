@@ -174,3 +174,22 @@ def test_memory_stays_small_when_the_source_is_large(rclone_s3: S3Server, tmp_pa
         peaks.append(answer["rss_kib"])
     open_store("s3", config).delete(KEY)
     assert peaks[1] - peaks[0] < 40 << 10
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_list_goes_on_behind_a_key_even_where_the_service_begins_again(
+    is_known: bool, moto_s3: S3Server
+) -> None:
+    store = open_store("s3", moto_s3.config(prefix="options/after"))
+    for key in "abc":
+        PutCall(store, key)(BytesSource(b"x"))
+    asked: list[str] = []
+
+    def change(params: dict[str, object], **_: object) -> None:
+        asked.append(str(params.get("StartAfter") if is_known else params.pop("StartAfter")))
+
+    store._bucket.client.meta.events.register(  # type: ignore[attr-defined]
+        "before-parameter-build.s3.ListObjectsV2", change
+    )
+    assert [found.key for found in store.list(after="a")] == ["b", "c"]
+    assert asked == ["options/after/a"]
