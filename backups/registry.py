@@ -98,6 +98,7 @@ QUERIES: dict[str, str] = {
     "test_storage": "workers.answers:test_storage",
     "delete_object": "workers.answers:delete_object",
     "list_bundle": "workers.answers:list_bundle",
+    "list_tables": "workers.answers:list_tables",
     "work_state": "workers.answers:work_state",
     "prune_objects": "workers.keeping:prune_objects",
     "check_objects": "workers.keeping:check_objects",

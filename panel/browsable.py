@@ -36,7 +36,8 @@ OF_ONE: dict[str, tuple[Link, ...]] = {
     "job_id": (("Job", "job"), ("Retry", "job-retry"), ("Undo", "job-undo"),
                ("Confirm", "job-confirm")),
     "backup_id": (("Backup", "backup"), ("Download", "backup-download"),
-                  ("Contents", "backup-contents"), ("Prove", "backup-verify"),
+                  ("Contents", "backup-contents"), ("Tables", "backup-tables"),
+                  ("Prove", "backup-verify"),
                   ("Proofs", "backup-proofs"), ("Pin", "backup-pin")),
 }  # fmt: skip
 # Lists that lead to their rows: where the rows are in the answer, the route, and what names a row.

@@ -20,10 +20,12 @@ from workers.engine.errors import EngineError
 from workers.engine.progress import SilentReporter
 from workers.engine.scan import ScanReport
 from workers.engine.scan import scan as scan_folder
+from workers.engine.sources import ByteSource
 from workers.engine.stores import open_store
 from workers.engine.wordpress import SiteInspection, database_spec
 from workers.engine.wordpress import inspect_site as inspect
 from workers.engine.wordpress import read_site_identity as read_identity
+from workers.stages.recorded import recorded_tables
 
 # 1 January 10000: what comes after has no date in Python, nor in most other programs.
 _LAST_SECOND = 253_402_300_800
@@ -112,10 +114,7 @@ def list_bundle(
     manifest_sha256: str = "",
 ) -> dict[str, Any]:
     """Return what one folder of a stored bundle holds, without fetching any file."""
-    storage = Storage.objects.get(pk=storage_id)
-    store = open_store(storage.type, storage.full_config(), storage.capabilities)
-    identity_file = settings.HOLDFAST_AGE_IDENTITY_FILE
-    bundle = BundleReader(plain_source(store.open(key), identity_file, is_encrypted=is_encrypted))
+    bundle = BundleReader(_stored(storage_id, key, is_encrypted=is_encrypted))
     bundle.require_manifest(manifest_sha256)
     listing = list_folder(bundle, path, skip=skip, limit=limit, reporter=SilentReporter())
     return {
@@ -123,6 +122,25 @@ def list_bundle(
         "total": listing.total,
         "bytes_fetched": bundle.bytes_fetched,
     }
+
+
+def list_tables(
+    storage_id: int, key: str, is_encrypted: bool = False, manifest_sha256: str = ""
+) -> dict[str, Any]:
+    """Return which tables the dump in a stored bundle has; only the manifest's head is fetched."""
+    source = _stored(storage_id, key, is_encrypted=is_encrypted)
+    bundle = BundleReader(source, keeps_manifest=False)
+    bundle.require_manifest(manifest_sha256)
+    tables = recorded_tables(bundle)
+    return {"tables": tables, "total": len(tables), "bytes_fetched": bundle.bytes_fetched}
+
+
+def _stored(storage_id: int, key: str, *, is_encrypted: bool) -> ByteSource:
+    """Return a stored bundle as a source of bytes, decrypted where it is encrypted."""
+    storage = Storage.objects.get(pk=storage_id)
+    store = open_store(storage.type, storage.full_config(), storage.capabilities)
+    identity_file = settings.HOLDFAST_AGE_IDENTITY_FILE
+    return plain_source(store.open(key), identity_file, is_encrypted=is_encrypted)
 
 
 def _shown(entry: Entry) -> dict[str, Any]:

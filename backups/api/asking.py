@@ -137,7 +137,7 @@ def _storage_tested(answer: Answer) -> Response:
     return Response({"success": True, "capabilities": answer.body["capabilities"]})
 
 
-def _bundle_listed(answer: Answer) -> Response:
+def _from_bundle(answer: Answer) -> Response:
     return Response({**answer.context, **answer.body})
 
 
@@ -210,5 +210,6 @@ FINISH: dict[str, Callable[[Answer], Response]] = {
     "add_site": _site_added,
     "test_storage": _storage_tested,
     "delete_backup": _object_deleted,
-    "list_bundle": _bundle_listed,
+    "list_bundle": _from_bundle,
+    "list_tables": _from_bundle,
 }

@@ -70,6 +70,7 @@ ROUTES: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("backups/<int:backup_id>", backups.BackupDetail.as_view(), "backup"),
     ("backups/<int:backup_id>/download", backups.BackupDownload.as_view(), "backup-download"),
     ("backups/<int:backup_id>/contents", contents.BackupContents.as_view(), "backup-contents"),
+    ("backups/<int:backup_id>/tables", contents.BackupTables.as_view(), "backup-tables"),
     ("backups/<int:backup_id>/file", contents.BackupFile.as_view(), "backup-file"),
     ("backups/<int:backup_id>/verify", restores.BackupVerify.as_view(), "backup-verify"),
     ("backups/<int:backup_id>/proofs", restores.BackupProofs.as_view(), "backup-proofs"),

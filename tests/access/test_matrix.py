@@ -38,6 +38,7 @@ GET    /api/v1/activity-logs/me                         200   200   200   200   
 GET    /api/v1/backups/{backup_id}                      200   200   403   200   403
 DELETE /api/v1/backups/{backup_id}                      200   200   403   403   403
 GET    /api/v1/backups/{backup_id}/contents             503   503   403   503   403
+GET    /api/v1/backups/{backup_id}/tables               503   503   403   503   403
 GET    /api/v1/backups/{backup_id}/file                 409   409   403   409   403
 GET    /api/v1/backups/{backup_id}/proofs               200   200   403   200   403
 POST   /api/v1/backups/{backup_id}/verify               202   202   403   202   403

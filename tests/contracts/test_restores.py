@@ -344,3 +344,8 @@ def test_a_bundle_is_looked_through_folder_by_folder(site: Restorable) -> None:
     assert (missing.status, missing.body["code"]) == (409, "download_unavailable")
     nowhere = site.cluster.get(f"{address}/contents?path=wp-content/none")
     assert nowhere.status == 422
+    dump = site.cluster.get(f"{address}/tables").body
+    [options] = dump["tables"]
+    assert (options["name"], options["rows"], dump["total"]) == ("wp_options", 3, 1)
+    [sql] = [entry["size"] for entry in top["entries"] if entry["name"] == "database.sql"]
+    assert 0 < options["size"] < sql

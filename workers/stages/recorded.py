@@ -15,6 +15,7 @@ from workers.engine.bundle import BundleDamaged, BundleReader
 from workers.engine.bundle.container import FORMAT_NAME
 from workers.engine.sources import ByteSource
 from workers.stages.create_bundle import summary_of
+from workers.stages.soundness import require_database, stated
 
 # What every database can hold, in every time zone.
 _YEARS = (1970, 9000)
@@ -44,6 +45,30 @@ def recorded(
         recipients = account["encrypted_to"]
         account["facts"] |= {"encrypted_to": recipients, "plain_size": plain.size}
     return account
+
+
+def recorded_tables(bundle: BundleReader) -> list[dict[str, Any]]:
+    """Return name, rows and size of each table in the bundle's dump, by name.
+
+    The size is that of the table's part of the dump; None where the bundle does not record where
+    the parts begin. Raises `BundleDamaged`.
+    """
+    database = bundle.facts().get("database") or {"tables": {}}
+    with stated("as a backup says it"):
+        require_database(database)
+        sizes = _sizes_of_parts(database)
+        return [
+            {"name": name, "rows": rows, "size": sizes.get(name)}
+            for name, rows in sorted(database["tables"].items())
+        ]
+
+
+def _sizes_of_parts(database: Mapping[str, Any]) -> dict[str, int]:
+    """Return how much text each table has; the last one's part goes to the end of the dump."""
+    starts = sorted((start, name) for name, start in (database.get("table_offsets") or {}).items())
+    ends = [*(start for start, _name in starts[1:]), int(database.get("bytes_total") or 0)]
+    pairs = zip(starts, ends, strict=True) if starts else ()
+    return {name: end - start for (start, name), end in pairs if end > start}
 
 
 def _account(said: Mapping[str, Any]) -> dict[str, Any]:

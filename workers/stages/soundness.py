@@ -67,7 +67,7 @@ def require_stated(facts: Mapping[str, Any], site: str) -> None:
         )
     with stated("as a backup says it"):
         _require_counts(facts["files"])
-        _require_database(facts.get("database") or {"tables": {}})
+        require_database(facts.get("database") or {"tables": {}})
         prefix = (facts.get("wordpress") or {}).get("table_prefix") or "wp_"
         if PREFIX.match(prefix) is None:
             raise ValueError("no table prefix")
@@ -113,7 +113,8 @@ def _require_counts(files: Mapping[str, Any]) -> None:
         _require_number(files[name])
 
 
-def _require_database(database: Mapping[str, Any]) -> None:
+def require_database(database: Mapping[str, Any]) -> None:
+    """Raise what `stated` catches unless the facts of a dump are of the kinds that they must be."""
     for rows in database["tables"].values():
         if rows is not None:
             _require_number(rows)

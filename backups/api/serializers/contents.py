@@ -25,6 +25,27 @@ class EntryBody(serializers.Serializer[Any]):
     link = serializers.CharField(allow_null=True, help_text="Where a link leads.")
 
 
+class TableBody(serializers.Serializer[Any]):
+    """One table or view of the dump in a bundle."""
+
+    name = serializers.CharField()
+    rows = serializers.IntegerField(
+        allow_null=True, help_text="Null of a view, and where they could not be counted."
+    )
+    size = serializers.IntegerField(
+        allow_null=True, help_text="Of its part of the dump; null where that is not recorded."
+    )
+
+
+class TablesBody(serializers.Serializer[Any]):
+    """All tables of the dump in a bundle, by name; none where it holds no database."""
+
+    backup_id = serializers.IntegerField()
+    tables = TableBody(many=True)
+    total = serializers.IntegerField()
+    bytes_fetched = serializers.IntegerField(help_text="Of the bundle, for this answer.")
+
+
 class ContentsBody(serializers.Serializer[Any]):
     """A part of a folder of a bundle."""
 

@@ -17,8 +17,9 @@ from backups.api.access import person, visible_or_refused
 from backups.api.asking import Question, ask
 from backups.api.pages import PageQuery
 from backups.api.serializers.common import ErrorBody, PendingBody
-from backups.api.serializers.contents import ContentsBody
+from backups.api.serializers.contents import ContentsBody, TablesBody
 from backups.api.views.backups import with_names
+from backups.models import Backup
 from backups.queries import node_that_reaches
 
 
@@ -53,17 +54,41 @@ class BackupContents(GenericAPIView[Any]):
         query = ContentsQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         backup = visible_or_refused(with_names(person(request)), backup_id)
-        downloads.require_bundle(backup)
-        place = {
-            "storage_id": backup.storage_id,
-            "key": backup.object_key,
-            "is_encrypted": bool(backup.encrypted_to),
-            "manifest_sha256": backup.manifest_sha256,
-        }
         context = {"backup_id": backup.pk, "path": query.validated_data["path"]}
-        arguments = {**place, **query.validated_data}
+        arguments = {**_place_of(backup), **query.validated_data}
         question = Question("list_bundle", arguments, "list_bundle", context)
         return ask(request, node_that_reaches(backup), question)
+
+
+class BackupTables(GenericAPIView[Any]):
+    """Which tables a bundle holds."""
+
+    serializer_class = TablesBody
+    pagination_class = None
+
+    @extend_schema(
+        responses={200: TablesBody, 202: PendingBody, 409: ErrorBody, 503: ErrorBody},
+    )
+    def get(self, request: Request, backup_id: int) -> Response:
+        """Return the names that `tables` of a restore may be, with rows and sizes.
+
+        A node that reaches the storage reads them in the head of the bundle's manifest.
+        """
+        backup = visible_or_refused(with_names(person(request)), backup_id)
+        context = {"backup_id": backup.pk}
+        question = Question("list_tables", _place_of(backup), "list_tables", context)
+        return ask(request, node_that_reaches(backup), question)
+
+
+def _place_of(backup: Backup) -> dict[str, Any]:
+    """Return where the bundle is, as a node is told; raises `DownloadUnavailableError`."""
+    downloads.require_bundle(backup)
+    return {
+        "storage_id": backup.storage_id,
+        "key": backup.object_key,
+        "is_encrypted": bool(backup.encrypted_to),
+        "manifest_sha256": backup.manifest_sha256,
+    }
 
 
 class BackupFile(GenericAPIView[Any]):
