@@ -26,7 +26,7 @@ from backups.queries import (
     sites_with_protection,
     sites_with_usage,
 )
-from backups.registry import STAGE_NAMES
+from backups.registry import FILE_ENGINES, STAGE_NAMES
 from backups.roles import Person
 from panel.accounts.models import User
 from panel.dashboard.figures import charts_of
@@ -115,6 +115,7 @@ def site(request: HttpRequest, site_id: int) -> HttpResponseBase:
         **schedule_choices(),
         **retention_choices(),
         "may_manage": may_manage,
+        "has_other_sites": sites_visible_to(user).exclude(pk=site_id).exists(),
         "stages": STAGE_NAMES,
         "page_settings": _site_settings(row, may_manage=may_manage),
     }
@@ -175,9 +176,12 @@ def _site_settings(row: Site, *, may_manage: bool) -> dict[str, Any]:
         "undo": reverse("job-undo", args=[NO_JOB]),
         "confirm": reverse("job-confirm", args=[NO_JOB]),
         "backup": reverse("backup", args=[0]),
+        "tables": reverse("backup-tables", args=[0]),
+        "sites": reverse("sites"),
         "site": row.name,
         "siteId": row.pk,
         "hasDatabase": row.db_engine != "none",
+        "databaseIsFile": row.db_engine in FILE_ENGINES,
         "mayManage": may_manage,
     }
 

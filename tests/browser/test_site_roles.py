@@ -66,6 +66,13 @@ def test_site_admin_finds_just_what_is_theirs(
     for name in ("Settings", "Admin", "Dashboard"):
         expect(tab.page.get_by_role("link", name=name)).to_have_count(0)
     site.look("owner")
+    # Where a copy goes is for those who manage the node, and there is no other site to choose from.
+    tab.page.locator("[data-history-rows]").get_by_role("button", name="Restore").first.click()
+    dialog = tab.page.locator("dialog#restore")
+    dialog.get_by_label("As a copy").check()
+    expect(dialog.get_by_label("Folder of the copy")).to_be_hidden()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(tab.page.get_by_role("button", name="Restore another site")).to_have_count(0)
     site.button("start").click()
     expect(site.backup.locator("[data-headline]")).to_contain_text("Stage")
     site.expect_state("completed")

@@ -3,6 +3,9 @@
 import { notice, pageSettings } from "./dom.js";
 import { setClock } from "./format.js";
 
+const PENDING_MS = 1000;
+const PATIENCE_MS = 120000;
+
 /**
  * What the panel refused or could not do, in its own words. `status` 0: it was not reached.
  * `fields` has sentences by the name of the field that they are about.
@@ -26,6 +29,20 @@ export async function call(method, url, body = undefined) {
   const sent = body === undefined ? undefined : JSON.stringify(body);
   const answer = await reach(url, { method, headers, body: sent, cache: "no-store" });
   return answer.status === 204 ? null : answer.json();
+}
+
+/** Ask, and again at the address that a slow node's answer will be at. */
+export async function patiently(url) {
+  let answer = await call("GET", url);
+  const began = performance.now();
+  while (answer.code === "pending") {
+    if (performance.now() - began > PATIENCE_MS) {
+      throw new Refused(0, "pending", "The node does not answer. Try again once it is back.");
+    }
+    await new Promise((resolve) => setTimeout(resolve, PENDING_MS));
+    answer = await call("GET", answer.status_url);
+  }
+  return answer;
 }
 
 /** Fetch a part of a page as text; raises `Refused`. */

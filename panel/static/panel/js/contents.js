@@ -1,18 +1,16 @@
 /** Looking through a backup: its folders, to download a file or to restore a part of it. */
 
-import { busy, call, Refused } from "./api.js";
+import { busy, patiently } from "./api.js";
 import { element, focusHeading, say, timeElement, unseen } from "./dom.js";
 import { bytes, moment, refreshTimes } from "./format.js";
 
 const LIMIT = 200;
-const PENDING_MS = 1000;
-const PATIENCE_MS = 120000;
 // What a path of a bundle that can be restored begins with.
 const RESTORABLE = /^wp-(content(\/|$)|config\.php$)/;
 
 /** Fills the section `#contents`. */
 export class Contents {
-  /** `restore(backup, path)` begins a restore of one path. */
+  /** `restore(wanted)` asks for a restore: of one path. */
   constructor(section, settings, { restore }) {
     this.section = section;
     this.settings = settings;
@@ -77,23 +75,9 @@ export class Contents {
     }
     if (RESTORABLE.test(entry.path)) {
       const button = element("button", { type: "button" }, "Restore", unseen(` ${entry.name}`));
-      button.addEventListener("click", () => busy(button, () => this.restore(backup, entry.path)));
+      button.addEventListener("click", () => busy(button, () => this.restore({ backup, path: entry.path })));
       buttons.push(button);
     }
     return buttons;
   }
-}
-
-/** Ask, and again at the address that a slow node's answer will be at. */
-async function patiently(url) {
-  let answer = await call("GET", url);
-  const began = performance.now();
-  while (answer.code === "pending") {
-    if (performance.now() - began > PATIENCE_MS) {
-      throw new Refused(0, "pending", "The node does not answer. Try again once it is back.");
-    }
-    await new Promise((resolve) => setTimeout(resolve, PENDING_MS));
-    answer = await call("GET", answer.status_url);
-  }
-  return answer;
 }

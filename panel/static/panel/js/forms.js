@@ -4,8 +4,9 @@ import { Refused } from "./api.js";
 import { element, focusHeading, say } from "./dom.js";
 
 /**
- * Open a dialog and hand its form's values to `send` until that is not refused. Returns what
- * `send` returned, or null for somebody who thought better of it.
+ * Open a dialog and hand its form's values to `send` until that is not refused, with that of the
+ * button that was pressed among them. Returns what `send` returned, or null for somebody who
+ * thought better of it.
  */
 export function fillIn(dialog, send) {
   const form = dialog.querySelector("form");
@@ -13,7 +14,8 @@ export function fillIn(dialog, send) {
   let sending = Promise.resolve(null);
   const onSubmit = (event) => {
     event.preventDefault();
-    sending = sendOnce(dialog, form, send, sending);
+    const values = new FormData(form, event.submitter);
+    sending = sendOnce(dialog, form, () => send(values), sending);
   };
   const onCancel = () => dialog.close();
   const cancel = dialog.querySelector("[data-cancel]");
@@ -34,11 +36,11 @@ export function fillIn(dialog, send) {
 }
 
 async function sendOnce(dialog, form, send, before) {
-  const button = form.querySelector("[type=submit]");
-  if (button.getAttribute("aria-disabled") === "true") return before;
-  button.setAttribute("aria-disabled", "true");
+  const buttons = [...form.querySelectorAll("[type=submit]")];
+  if (buttons.some((button) => button.getAttribute("aria-disabled") === "true")) return before;
+  buttons.forEach((button) => button.setAttribute("aria-disabled", "true"));
   try {
-    const answer = await send(new FormData(form));
+    const answer = await send();
     dialog.close();
     return answer;
   } catch (error) {
@@ -48,7 +50,7 @@ async function sendOnce(dialog, form, send, before) {
     else sayRefusal(form, error);
     return null;
   } finally {
-    button.removeAttribute("aria-disabled");
+    buttons.forEach((button) => button.removeAttribute("aria-disabled"));
   }
 }
 
@@ -69,4 +71,6 @@ function sayRefusal(form, error) {
   const box = form.querySelector("[data-refusal]");
   box.hidden = isSaid;
   say(box, isSaid ? "" : error.message);
+  // The button was pressed at the other end of what may be longer than the window.
+  if (!isSaid) box.scrollIntoView({ block: "nearest" });
 }

@@ -1,6 +1,6 @@
-/** Restores and proofs of a site: beginning them, how they go, and taking a restore back. */
+/** Restores and proofs of a site: how they go, and taking a restore back. */
 
-import { busy, call, hasSessionEnded } from "./api.js";
+import { busy, call, hasSessionEnded, Refused } from "./api.js";
 import { drawStages, whatRuns } from "./backup.js";
 import { ask } from "./dialog.js";
 import { element, focusHeading, notice, timeElement } from "./dom.js";
@@ -13,6 +13,7 @@ const IDLE_MS = 30000;
 const NO_JOB = "00000000-0000-0000-0000-000000000000";
 const TITLES = { restore: "Restore", verify: "Proof" };
 const NAMES = 20;
+const NAMED = 5;
 const WHAT = { all: "files and database", files: "files", database: "database" };
 const GROUPS = { created: "created", overwritten: "overwritten", deleted: "deleted", kept: "kept as they are", unchanged: "unchanged" };
 const STOP_TEXT = {
@@ -20,43 +21,10 @@ const STOP_TEXT = {
   verify: "What was restored for trial is removed. The backup and the site stay as they are.",
 };
 
-/** Ask what of a backup to restore, and where to. Returns the request's body, or null. */
-export function askForRestore(backup, path, { hasDatabase }) {
-  const dialog = document.getElementById("restore");
-  const form = dialog.querySelector("form");
-  form.reset();
-  if (!hasDatabase) form.elements.what.value = "files";
-  const when = moment(backup.created_at);
-  dialog.querySelector("[data-restore-what]").textContent = path ?? `the backup of ${when}`;
-  dialog.querySelector("[data-restore-text]").textContent = path
-    ? `As it was in the backup of ${when}. Nothing else of the site is touched.`
-    : "Caches, logs and other things that backups leave out stay as they are.";
-  dialog.querySelector("[data-restore-parts]").hidden = path !== null || !hasDatabase;
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(bodyOf(dialog, form, backup, path)), { once: true });
-  });
-}
-
-function bodyOf(dialog, form, backup, path) {
-  // Escape leaves it empty.
-  if (!["plan", "yes"].includes(dialog.returnValue)) return null;
-  const wanted = new FormData(form);
-  return {
-    backup_id: backup.id,
-    what: path === null ? wanted.get("what") : "files",
-    ...(path && { paths: [path] }),
-    target: wanted.get("target"),
-    checkpoint: wanted.has("checkpoint"),
-    dry_run: dialog.returnValue === "plan",
-  };
-}
-
 /** Fills the section `#restores`. */
 export class Restores {
   /** `changed()` is called when one has ended that was seen to run; `backupOf(test)` finds a backup
-   * among those that are known; `restore(backup, path)` asks for another restore. */
+   * among the site's newest; `restore(wanted)` asks for another restore. */
   constructor(section, settings, { showLog, changed, backupOf, restore }) {
     this.section = section;
     this.settings = settings;
@@ -66,6 +34,7 @@ export class Restores {
     this.restore = restore;
     this.jobs = [];
     this.active = new Set();
+    this.others = new Map();
     this.drawn = "";
   }
 
@@ -80,10 +49,8 @@ export class Restores {
     }
   }
 
-  /** Begin what `askForRestore` returned. */
-  async begin(body) {
-    if (body === null) return;
-    const answer = await call("POST", this.settings.restore, body);
+  /** Show the restore that was begun by this answer of the panel. */
+  async begun(answer) {
     await this.#begun(answer, answer.warnings);
   }
 
@@ -111,6 +78,7 @@ export class Restores {
     this.active = running;
     this.jobs = jobs;
     this.draw();
+    if (await this.#learnSources()) this.draw();
     if (ended) await this.changed();
   }
 
@@ -132,7 +100,26 @@ export class Restores {
   }
 
   #source(job) {
-    return this.backupOf((backup) => backup.id === job.source_backup_id);
+    const known = this.backupOf((backup) => backup.id === job.source_backup_id);
+    return known ?? this.others.get(job.source_backup_id) ?? null;
+  }
+
+  /** Ask once for each backup that is another site's, or an old one. Returns whether any is new. */
+  async #learnSources() {
+    const ids = this.jobs.slice(0, SHOWN).filter((job) => !this.#source(job)).map((job) => job.source_backup_id);
+    const unknown = [...new Set(ids)].filter((id) => id !== null && !this.others.has(id));
+    await Promise.all(unknown.map((id) => this.#learn(id)));
+    return unknown.length > 0;
+  }
+
+  async #learn(id) {
+    try {
+      this.others.set(id, await call("GET", this.settings.backup.replace(/\/0$/, `/${id}`)));
+    } catch (error) {
+      // Somebody may see a restore and not the site that the backup was of.
+      if (!(error instanceof Refused)) throw error;
+      this.others.set(id, null);
+    }
   }
 
   #checkpoint(job) {
@@ -146,7 +133,7 @@ export class Restores {
 
   #item(job) {
     const isRunning = job.status === "running";
-    const title = titleOf(job, this.#source(job));
+    const title = titleOf(job, this.#source(job), this.settings.siteId);
     const head = element(
       "p",
       { className: "headline" },
@@ -208,7 +195,7 @@ export class Restores {
     const source = this.#source(job);
     if (job.status === "completed" && job.parameters.dry_run && source) {
       const [path = null] = job.parameters.paths;
-      buttons.push(button("Restore …", () => this.restore(source, path)));
+      buttons.push(button("Restore …", () => this.restore({ backup: source, path, asked: job.parameters })));
     }
     if (["failed", "stopped"].includes(job.status)) {
       buttons.push(button("Try again", () => order("POST", this.settings.retry)));
@@ -224,8 +211,9 @@ export class Restores {
   }
 }
 
-function titleOf(job, source) {
-  const of = source ? ` of the backup of ${moment(source.created_at)}` : "";
+function titleOf(job, source, site) {
+  const whose = source && source.site_id !== site ? ` of ${source.site_name}` : "";
+  const of = source ? ` of the backup of ${moment(source.created_at)}${whose}` : "";
   if (job.parameters.dry_run) return `Dry run of a restore${of}`;
   return job.trigger === "undo" ? "Undo of a restore" : `${TITLES[job.kind]}${of}`;
 }
@@ -234,7 +222,8 @@ function titleOf(job, source) {
 function scopeOf({ kind, parameters }) {
   if (kind !== "restore") return "";
   const parts = [...parameters.paths, ...parameters.tables];
-  const what = parts.length ? parts.join(", ") : WHAT[parameters.what];
+  const more = parts.length > NAMED ? ` and ${parts.length - NAMED} more` : "";
+  const what = parts.length ? `${parts.slice(0, NAMED).join(", ")}${more}` : WHAT[parameters.what];
   if (parameters.target !== "copy") return `${what}, in place`;
   const database = parameters.target_database ? ` and the database ${parameters.target_database}` : "";
   return `${what}, as a copy in ${parameters.target_path}${database}`;

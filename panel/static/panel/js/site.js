@@ -9,7 +9,8 @@ import { download, History } from "./history.js";
 import { Live } from "./live.js";
 import { Contents } from "./contents.js";
 import { LogView } from "./log.js";
-import { askForRestore, Restores } from "./restores.js";
+import { Restores } from "./restores.js";
+import { RestoreDialog } from "./restoring.js";
 import { Retention } from "./retention.js";
 import { bindSchedule } from "./schedule.js";
 
@@ -31,19 +32,23 @@ const log = new LogView(document.querySelector("[data-log]"), settings.logs);
 const restores = new Restores(document.getElementById("restores"), settings, {
   showLog: (job) => log.open(job, { isActive: restores.active.has(job) }),
   backupOf: (test) => history.backups.find(test) ?? null,
-  restore: (backup, path) => restore(backup, path),
+  restore: (wanted) => restore(wanted),
   async changed() {
     await history.load();
     restores.draw();
     await refreshHead();
   },
 });
-const restore = async (backup, path = null) => restores.begin(await askForRestore(backup, path, settings));
+const restoring = new RestoreDialog(document.getElementById("restore"), settings);
+const restore = async (wanted) => {
+  const answer = await restoring.ask(wanted);
+  if (answer !== null) await restores.begun(answer);
+};
 const contents = new Contents(document.getElementById("contents"), settings, { restore });
 const history = new History(document.getElementById("history"), settings, {
   showLog: (job) => log.open(job, { isActive: job === current?.job_id && isActive(current) }),
   work: {
-    Restore: (backup) => restore(backup),
+    Restore: (backup) => restore({ backup }),
     Browse: (backup) => contents.open(backup),
     Prove: (backup) => restores.prove(backup),
   },
@@ -178,6 +183,10 @@ const ACTIONS = {
 section.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action]");
   if (button) busy(button, ACTIONS[button.dataset.action]);
+});
+
+document.querySelector("[data-restore-other]")?.addEventListener("click", ({ currentTarget }) => {
+  busy(currentTarget, () => restore({}));
 });
 
 bindSchedule(document.getElementById("schedule"), settings, () => refreshHead({ isAsked: true }));
