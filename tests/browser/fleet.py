@@ -28,17 +28,15 @@ def fleet(
 ) -> Iterator[Cluster]:
     """Yield a cluster whose panel runs, with that many sites on that many nodes."""
     cluster = Cluster(directory, f"sqlite:///{directory / 'panel.sqlite3'}", broker_url)
-    try:
-        with cluster.warmed_up():
+    with cluster.warmed_up():
+        try:
             cluster.set_up(directory)
             seed(cluster, sites, nodes, days)
             cluster.start_panel()
             yield cluster
-    except BaseException as error:
-        error.add_note(cluster.logs())
-        raise
-    finally:
-        cluster.stop()
+        except BaseException as error:
+            error.add_note(cluster.logs())
+            raise
 
 
 def seed(cluster: Cluster, sites: int = 300, nodes: int = 6, days: int = DAYS) -> None:

@@ -180,13 +180,10 @@ def test_empty_installation_says_how_to_begin(
     directory = tmp_path_factory.mktemp("fresh")
     cluster = Cluster(directory, f"sqlite:///{directory / 'panel.sqlite3'}", redis_server.url)
     with cluster.warmed_up():
-        try:
-            cluster.set_up(directory)
-            cluster.manage("shell", "-v0", "-c", DELETE_NODES)
-            cluster.start_panel()
-            begins_from_nothing(cluster, open_tab(cluster))
-        finally:
-            cluster.stop()
+        cluster.set_up(directory)
+        cluster.manage("shell", "-v0", "-c", DELETE_NODES)
+        cluster.start_panel()
+        begins_from_nothing(cluster, open_tab(cluster))
 
 
 def begins_from_nothing(cluster: Cluster, tab: Tab) -> None:

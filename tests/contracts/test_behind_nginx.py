@@ -75,22 +75,21 @@ def cluster(
     }
     database = f"sqlite:///{directory / 'panel.sqlite3'}"
     cluster = Cluster(directory, database, redis_server.url, settings)
-    cluster.set_up(directory)
     bundle = directory / "bundles/k/x.tar.zst"
     bundle.parent.mkdir(parents=True)
     bundle.write_bytes(BUNDLE)
     digest = hashlib.sha256(BUNDLE).hexdigest()
     code = FILL.format(root=str(directory / "bundles"), size=len(BUNDLE), digest=digest)
-    cluster.manage("shell", "-v0", "-c", code)
-    try:
-        cluster.start_panel()
-        yield cluster
-        assert cluster.leaks() == []
-    except BaseException as error:
-        error.add_note(cluster.logs())
-        raise
-    finally:
-        cluster.stop()
+    with cluster.warmed_up():
+        try:
+            cluster.set_up(directory)
+            cluster.manage("shell", "-v0", "-c", code)
+            cluster.start_panel()
+            yield cluster
+            assert cluster.leaks() == []
+        except BaseException as error:
+            error.add_note(cluster.logs())
+            raise
 
 
 @pytest.fixture(scope="module")

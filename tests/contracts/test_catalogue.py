@@ -43,15 +43,14 @@ def database_at(folder: Path) -> str:
 def from_nothing(folder: Path, broker_url: str, settings: dict[str, str]) -> Iterator[Cluster]:
     """Yield an installation with a first user and no other row; processes are the caller's."""
     cluster = Cluster(folder, database_at(folder), broker_url, settings)
-    try:
-        cluster.manage("shell", "--verbosity", "0", "-c", FIRST_ROWS)
-        yield cluster
-        assert cluster.leaks() == []
-    except BaseException as error:
-        error.add_note(cluster.logs())
-        raise
-    finally:
-        cluster.stop()
+    with cluster.warmed_up():
+        try:
+            cluster.manage("shell", "--verbosity", "0", "-c", FIRST_ROWS)
+            yield cluster
+            assert cluster.leaks() == []
+        except BaseException as error:
+            error.add_note(cluster.logs())
+            raise
 
 
 def rows_of(cluster: Cluster) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -36,10 +36,10 @@ def panel(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
     directory = tmp_path_factory.mktemp("panel")
     settings = {"HOLDFAST_DATABASE_CONNECTION_SECONDS": "60"}
     cluster = Cluster(directory, panel_database_url, "redis://127.0.0.1:9/0", settings)
-    cluster.set_up(directory)
-    cluster.start_panel()
-    yield cluster
-    cluster.stop()
+    with cluster.warmed_up():
+        cluster.set_up(directory)
+        cluster.start_panel()
+        yield cluster
 
 
 @pytest.fixture

@@ -105,11 +105,12 @@ class Cluster:
 
     @contextmanager
     def warmed_up(self) -> Iterator[Cluster]:
-        """Fork management commands, as many as there are, from a process that has all loaded."""
+        """Fork commands and daemons from a process that has all loaded; the daemons end with it."""
         self.warm = Warm(self.directory, {**self.environment, **FOR_COMMANDS})
         try:
             yield self
         finally:
+            self.stop()
             self.warm.close()
             self.warm = None
 
@@ -131,12 +132,13 @@ class Cluster:
         environment: Mapping[str, str] | None = None,
     ) -> Callable[[], Daemon]:
         """Start it, and return what waits until it is ready."""
-        daemon = Daemon(
-            [sys.executable, *argv],
-            log=self.log_of(name),
-            environment={**self.environment, **(environment or {})},
-            cwd=ROOT,
-        )
+        whole = {**self.environment, **(environment or {})}
+        if self.warm is not None and self.warm.environment == {**whole, **FOR_COMMANDS}:
+            daemon = self.warm.daemon(argv, self.log_of(name))
+        else:
+            daemon = Daemon(
+                [sys.executable, *argv], log=self.log_of(name), environment=whole, cwd=ROOT
+            )
         daemon.begin()
         self.daemons[name] = daemon
 
@@ -315,17 +317,15 @@ def running_cluster(
     Its node's sites lie below `sites`, or below `directory`.
     """
     cluster = Cluster(directory, database_url, broker_url, settings or {})
-    try:
-        with cluster.warmed_up():
+    with cluster.warmed_up():
+        try:
             cluster.set_up(sites or directory)
             cluster.start_all(workers)
             yield cluster
-        assert cluster.leaks() == []
-    except BaseException as error:
-        error.add_note(cluster.logs())
-        raise
-    finally:
-        cluster.stop()
+            assert cluster.leaks() == []
+        except BaseException as error:
+            error.add_note(cluster.logs())
+            raise
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,12 @@
-"""An installation's code, loaded once: each command runs in a process that is forked from it.
+"""An installation's code, loaded once: its commands and daemons are forked from that process.
 
-A start of `manage.py` costs a second of a core, nearly all of it to import. What a test is about is
-what the process does then, with its own connections: that is the same here.
+A start of `manage.py` costs two thirds of a second of a core, nearly all of it to import, and the
+tests start hundreds of panels, coordinators and workers. What a test is about is what the process
+does then, with its own connections, signals and exit: that is the same here. Tests of the demo, the
+units and the images start programs as their users do.
 
-Run as a process of its own, it reads lines of JSON: `[target, arguments, stdout, stderr]` begins a
-process and is answered with its number, `[number]` with its exit code once it has ended.
+Run as a process of its own, it reads lines of JSON, one `Question` each: what begins a process is
+answered with its number, the number of one that has ended with its exit code.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,37 +24,113 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from tests.servers import die_with_parent, wait_until
+from tests.servers import Daemon, die_with_parent, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-# Nearly everything imports these; none of them connects to anything.
-LOADED = ("django.core.management.commands.shell", "panel.urls", "backups.actions.jobs")
+# What commands, panel, coordinator and workers import; none of it connects to anything.
+LOADED = (
+    "django.core.management.commands.shell",
+    "panel.asgi",
+    "panel.urls",
+    "uvicorn.main",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+    "backups.management.commands.coordinator",
+    "workers.management.commands.worker",
+    "celery.apps.worker",
+    "celery.bin.worker",
+    "celery.concurrency.prefork",
+    "kombu.transport.redis",
+)
 COMMAND = "manage:main"
 READY = "ready\n"
 
 
-class Fork:
-    """A process that was begun; what it says is in `out` and `err`."""
+class Question(TypedDict):
+    """What is asked of the warm process: to begin `argv` by a call of `target`, or an exit code.
 
-    def __init__(self, warm: Warm, target: str, arguments: list[str], out: Path, err: Path) -> None:
-        self.out, self.err = out, err
+    A daemon has a session of its own, and appends both streams to `out`.
+    """
+
+    target: NotRequired[str]
+    argv: NotRequired[list[str]]
+    out: NotRequired[str]
+    err: NotRequired[str]
+    ended: NotRequired[int]
+
+
+class ForkedProcess:
+    """A process that the warm one has forked, as `subprocess.Popen` shows a child."""
+
+    def __init__(self, warm: Warm, question: Question) -> None:
+        self.returncode: int | None = None
         self._warm = warm
-        self.pid: int = warm.ask([target, arguments, str(out), str(err)])
+        self._lock = threading.Lock()
+        self.pid: int = warm.ask(question)
+        self._descriptor = os.pidfd_open(self.pid)
+
+    def poll(self) -> int | None:
+        """Return how it ended, None while it runs."""
+        return self._collect(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return how it ended; raises `TimeoutExpired`."""
+        code = self._collect(None if timeout is None else timeout * 1000)
+        if code is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+        return code
+
+    def _collect(self, milliseconds: float | None) -> int | None:
+        with self._lock:
+            if self.returncode is None:
+                end = select.poll()
+                end.register(self._descriptor, select.POLLIN)
+                if end.poll(milliseconds):
+                    self.returncode = int(self._warm.ask({"ended": self.pid}))
+                    os.close(self._descriptor)
+            return self.returncode
+
+
+class Fork:
+    """A command that was begun; what it says is in `out` and `err`."""
+
+    def __init__(self, warm: Warm, target: str, argv: list[str], out: Path, err: Path) -> None:
+        self.out, self.err = out, err
+        question: Question = {"target": target, "argv": argv, "out": str(out), "err": str(err)}
+        self._process = ForkedProcess(warm, question)
+        self.pid = self._process.pid
 
     def said(self) -> str:
         return self.out.read_text() if self.out.exists() else ""
 
     def wait(self) -> int:
         """Return how it ended."""
-        return int(self._warm.ask([self.pid]))
+        return self._process.wait()
+
+
+class WarmDaemon(Daemon):
+    """A daemon of the installation: a function, `module:name`, that is called as a program."""
+
+    def __init__(self, warm: Warm, target: str, argv: Sequence[str], *, log: Path) -> None:
+        super().__init__(argv, log=log)
+        self._warm = warm
+        self._target = target
+
+    def begin(self) -> None:
+        assert not self.alive, f"{self.argv[0]} runs already"
+        question: Question = {"target": self._target, "argv": self.argv, "out": str(self.log)}
+        self._popen = ForkedProcess(self._warm, question)
 
 
 class Warm:
-    """Begins processes of one installation; `directory` takes what they say."""
+    """Begins processes of one installation; `directory` takes what commands say."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+        self.environment = dict(environment)
         self._directory = directory / "warm"
         self._directory.mkdir()
         self._names = count(1)
@@ -70,7 +149,18 @@ class Warm:
     def begin(self, target: str, *arguments: str) -> Fork:
         """Begin a process that calls a function, `module:name`, as if it were a program."""
         path = self._directory / str(next(self._names))
-        return Fork(self, target, list(arguments), path, path.with_suffix(".err"))
+        argv = [target.partition(":")[0], *arguments]
+        return Fork(self, target, argv, path, path.with_suffix(".err"))
+
+    def daemon(self, argv: Sequence[str], log: Path) -> Daemon:
+        """Return what begins a daemon: the arguments of Python, a script's or a module's."""
+        match list(argv):
+            case ["-m", module, *arguments]:
+                return WarmDaemon(self, f"{module}.main:main", [module, *arguments], log=log)
+            case [script, *arguments]:
+                target = f"{script.removesuffix('.py')}:main"
+                return WarmDaemon(self, target, [script, *arguments], log=log)
+        raise AssertionError("nothing to begin")
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end."""
@@ -94,7 +184,7 @@ class Warm:
         assert set(ends) == {0}, [racer.err.read_text() for racer in racers]
         return [racer.said().removeprefix(READY).strip() for racer in racers]
 
-    def ask(self, question: list[Any]) -> Any:
+    def ask(self, question: Question) -> Any:
         with self._lock:
             self._process.stdin.write(json.dumps(question) + "\n")
             answer = self._process.stdout.readline()
@@ -107,19 +197,23 @@ class Warm:
         self._process.stdout.close()
 
 
-def _become(target: str, arguments: list[str], out: str, err: str) -> int:
-    """Do in this fork what was asked for, and return its exit code."""
-    die_with_parent()
+def _speak_into(out: str, err: str, mode: int) -> None:
+    """Let the standard streams be nothing and these files, for libraries and programs as well."""
     for number, path in ((0, os.devnull), (1, out), (2, err)):
-        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | mode
         descriptor = os.open(path, flags, 0o600)
         os.dup2(descriptor, number)
         os.close(descriptor)
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(at, mode) for at, mode in enumerate("rww"))
-    module, _, name = target.partition(":")
-    sys.argv = [module, *arguments]
+    # Line by line, as what reads a log that grows expects it.
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(at, kind, buffering=1) for at, kind in enumerate("rww")
+    )
+
+
+def _run_command(target: str, argv: list[str]) -> int:
+    """Do in this fork what was asked for, and return its exit code."""
     try:
-        getattr(importlib.import_module(module), name)()
+        _call(target, argv)
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
@@ -128,6 +222,43 @@ def _become(target: str, arguments: list[str], out: str, err: str) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _call(target: str, argv: list[str]) -> None:
+    module, _, name = target.partition(":")
+    sys.argv = argv
+    getattr(importlib.import_module(module), name)()
+
+
+def _begin(question: Question) -> int:
+    """Fork what is asked for and return its number; in the fork this does not return."""
+    is_daemon = "err" not in question
+    reading, holding = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(holding)
+        os.read(reading, 1)
+        os.close(reading)
+        return pid
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if is_daemon:
+        os.setsid()
+    # The group that it may be killed with is there when its number is known.
+    os.close(reading)
+    os.close(holding)
+    out = question["out"]
+    if is_daemon:
+        _speak_into(out, out, os.O_APPEND)
+        _call(question["target"], question["argv"])
+        # It ends as any interpreter does, with its threads and what is registered for the end.
+        sys.exit()
+    _speak_into(out, question["err"], os.O_TRUNC)
+    code = _run_command(question["target"], question["argv"])
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
 
 
 def main() -> None:
@@ -140,19 +271,17 @@ def main() -> None:
         importlib.import_module(module)
     from django.db import connection
 
+    from workers.agent.start import load_work
+
+    load_work()
+
     assert connection.connection is None, "a connection must not be shared with forks"
     for line in sys.stdin:
-        match json.loads(line):
-            case [int() as pid]:
-                answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            case question:
-                answer = os.fork()
-                if answer == 0:
-                    code = _become(*question)
-                    for stream in (sys.stdout, sys.stderr):
-                        with suppress(Exception):
-                            stream.flush()
-                    os._exit(code)
+        question: Question = json.loads(line)
+        if "ended" in question:
+            answer = os.waitstatus_to_exitcode(os.waitpid(question["ended"], 0)[1])
+        else:
+            answer = _begin(question)
         print(json.dumps(answer), flush=True)
 
 

@@ -19,6 +19,7 @@ from backups import queries
 from backups.actions import nodes
 from backups.errors import NodeHeldError
 from backups.models import Node
+from backups.registry import QUERIES, STAGES, STORES, load_query
 from workers.agent import heart, presence, recovery
 from workers.agent.board import Board
 from workers.agent.celery_process import CeleryOptions, CeleryProcess, exit_at_once
@@ -27,6 +28,7 @@ from workers.agent.identity import host_identity, prepare_spool
 from workers.agent.post import Post
 from workers.agent.signals import SignalPipe, ending_the_start
 from workers.agent.supervisor import Supervisor
+from workers.engine.stores import config_fields
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +58,23 @@ def work_as(node: Node, *, loglevel: str) -> NoReturn:
         except BaseException:
             _withdraw(post, lock)
             raise
+    load_work()
     status = _fork(post, lock, board, CeleryOptions(post.worker, node.queue, loglevel))
     # Threads that hang in a database or a storage are not waited for.
     exit_at_once(status)
+
+
+def load_work() -> None:
+    """Import what the pool runs: its processes share that, where each would load its own.
+
+    One that is new, as after a restart for its memory, has nothing to load before its first job.
+    """
+    for stage in STAGES.values():
+        stage.load()
+    for query in QUERIES:
+        load_query(query)
+    for kind in STORES:
+        config_fields(kind)
 
 
 def claim(post: Post) -> None:

@@ -18,15 +18,14 @@ MOST_CHOSEN = 1000
 def _chosen(of: str, length: int) -> Any:  # noqa: ANN401
     item = serializers.CharField(max_length=length, trim_whitespace=False)
     # An empty list would be a choice of nothing to some and of everything to others.
-    made = serializers.ListField(
+    return serializers.ListField(
         child=item,
         required=False,
         allow_empty=False,
         max_length=MOST_CHOSEN,
+        error_messages={"empty": "This list is empty; leave it out to restore all of them."},
         help_text=f"{of}; all of them without it.",
     )
-    made.error_messages["empty"] = "This list is empty; leave it out to restore all of them."
-    return made
 
 
 class RestoreBody(StrictSerializer):
