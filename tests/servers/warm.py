@@ -5,8 +5,10 @@ tests start hundreds of panels, coordinators and workers. What a test is about i
 does then, with its own connections, signals and exit: that is the same here. Tests of the demo, the
 units and the images start programs as their users do.
 
-Run as a process of its own, it reads lines of JSON, one `Question` each: what begins a process is
-answered with its number, the number of one that has ended with its exit code.
+Each installation's process is itself forked from one that has loaded what needs no settings, of
+which there is one in a test run. That one is sent an environment and a socket for each; the others
+read lines of JSON from theirs, one `Question` each: what begins a process is answered with its
+number, the number of one that has ended with its exit code.
 """
 
 from __future__ import annotations
@@ -16,36 +18,53 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TextIO, TypedDict
 
 from tests.servers import Daemon, die_with_parent, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 # What commands, panel, coordinator and workers import; none of it connects to anything.
-LOADED = (
+LIBRARIES = (
+    "boto3",
+    "botocore.auth",
+    "celery.apps.worker",
+    "celery.bin.celery",
+    "celery.concurrency.prefork",
+    "django.contrib.admin",
+    "django.core.handlers.asgi",
     "django.core.management.commands.shell",
-    "panel.asgi",
-    "panel.urls",
-    "uvicorn.main",
+    "django.db.backends.mysql.base",
+    "django.db.backends.postgresql.base",
+    "django.db.backends.sqlite3.base",
+    "django.test.client",
+    "environs",
+    "jsonschema",
+    "kombu.transport.redis",
+    "redis.asyncio",
+    "requests",
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
+    "uvicorn.main",
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
+)
+OURS = (
+    "panel.asgi",
+    "panel.urls",
     "backups.management.commands.coordinator",
     "workers.management.commands.worker",
-    "celery.apps.worker",
-    "celery.bin.worker",
-    "celery.concurrency.prefork",
-    "kombu.transport.redis",
 )
+ENVIRONMENT_BYTES = 1 << 20
 COMMAND = "manage:main"
 READY = "ready\n"
 
@@ -126,6 +145,35 @@ class WarmDaemon(Daemon):
         self._popen = ForkedProcess(self._warm, question)
 
 
+class Base:
+    """The process that has loaded the libraries; it ends with the test run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        number = given.fileno()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.servers.warm", str(number)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[number],
+        )
+        given.close()
+
+    def fork(self, environment: Mapping[str, str]) -> tuple[int, socket.socket]:
+        """Return the number of a process with that environment, and what it is spoken to by."""
+        ours, theirs = socket.socketpair()
+        with self._lock:
+            socket.send_fds(self._socket, [json.dumps(environment).encode()], [theirs.fileno()])
+            theirs.close()
+            return int(self._socket.recv(100)), ours
+
+
+@cache
+def _base() -> Base:
+    return Base()
+
+
 class Warm:
     """Begins processes of one installation; `directory` takes what commands say."""
 
@@ -135,16 +183,10 @@ class Warm:
         self._directory.mkdir()
         self._names = count(1)
         self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.warm"],
-            cwd=ROOT,
-            env={**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "panel.settings"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-            preexec_fn=die_with_parent,
-        )
+        whole = {**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "panel.settings"}
+        pid, self._socket = _base().fork(whole)
+        self._end = os.pidfd_open(pid)
+        self._lines = self._socket.makefile("rw")
 
     def begin(self, target: str, *arguments: str) -> Fork:
         """Begin a process that calls a function, `module:name`, as if it were a program."""
@@ -186,15 +228,18 @@ class Warm:
 
     def ask(self, question: Question) -> Any:
         with self._lock:
-            self._process.stdin.write(json.dumps(question) + "\n")
-            answer = self._process.stdout.readline()
+            self._lines.write(json.dumps(question) + "\n")
+            self._lines.flush()
+            answer = self._lines.readline()
         assert answer, "the warm process has ended"
         return json.loads(answer)
 
     def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(timeout=20)
-        self._process.stdout.close()
+        """End it, and with it whatever it began that still runs."""
+        self._lines.close()
+        self._socket.close()
+        assert select.select([self._end], [], [], 20)[0], "the warm process does not end"
+        os.close(self._end)
 
 
 def _speak_into(out: str, err: str, mode: int) -> None:
@@ -261,28 +306,53 @@ def _begin(question: Question) -> int:
     os._exit(code)
 
 
-def main() -> None:
-    """Load everything, then begin what is asked for, until nobody asks any more."""
+def _serve(lines: TextIO) -> None:
+    """Load the installation, then begin what is asked for, until nobody asks any more."""
     import django
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     django.setup()
-    for module in LOADED:
+    for module in OURS:
         importlib.import_module(module)
     from django.db import connection
 
     from workers.agent.start import load_work
 
     load_work()
-
     assert connection.connection is None, "a connection must not be shared with forks"
-    for line in sys.stdin:
+    for line in lines:
         question: Question = json.loads(line)
         if "ended" in question:
             answer = os.waitstatus_to_exitcode(os.waitpid(question["ended"], 0)[1])
         else:
             answer = _begin(question)
-        print(json.dumps(answer), flush=True)
+        lines.write(json.dumps(answer) + "\n")
+        lines.flush()
+
+
+def main() -> None:
+    """Load the libraries, then fork a process for each environment that is sent."""
+    for module in LIBRARIES:
+        importlib.import_module(module)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whoever asked sees by itself that one of them has ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    asked = socket.socket(fileno=int(sys.argv[1]))
+    while True:
+        sent, descriptors, _, _ = socket.recv_fds(asked, ENVIRONMENT_BYTES, 1)
+        if not sent:
+            return
+        pid = os.fork()
+        if not pid:
+            break
+        os.close(descriptors[0])
+        asked.send(str(pid).encode())
+    die_with_parent()
+    asked.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(json.loads(sent))
+    with socket.socket(fileno=descriptors[0]) as channel, channel.makefile("rw") as lines:
+        _serve(lines)
 
 
 if __name__ == "__main__":

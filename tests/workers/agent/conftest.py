@@ -19,6 +19,7 @@ from backups.actions import jobs
 from backups.models import Job, Node, Site, Storage, Worker
 from tests.servers import Daemon, server_directory, wait_until
 from tests.servers.redis import RedisServer
+from tests.servers.warm import Warm
 
 ROOT = Path(__file__).resolve().parents[3]
 # A lease that no test waits for: what is recovered is recovered because a process is dead.
@@ -37,7 +38,7 @@ class Workplace:
 
     def __init__(self, directory: Path, redis: RedisServer, settings: Any) -> None:
         self.directory = directory
-        self.redis = redis
+
         self.spool = directory / "spool"
         (directory / "store").mkdir()
         settings.HOLDFAST_SPOOL_DIRECTORY = self.spool
@@ -46,6 +47,13 @@ class Workplace:
         self.storage = Storage.objects.create(
             name="folder", type="local", config={"path": str(directory / "store")}, is_default=True
         )
+        self._environment = {
+            **SETTINGS,
+            "HOLDFAST_DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+            "HOLDFAST_BROKER_URL": redis.url,
+            "HOLDFAST_SPOOL_DIRECTORY": str(self.spool),
+        }
+        self._warm = Warm(directory, self._environment)
         self._daemons = ExitStack()
         self._count = 0
 
@@ -53,18 +61,11 @@ class Workplace:
         """Start a management command; `ready` is what it says when it is at work."""
         self._count += 1
         log = self.directory / f"{arguments[0]}-{self._count}.log"
-        daemon = Daemon(
-            [sys.executable, "manage.py", *arguments],
-            log=log,
-            environment={
-                **SETTINGS,
-                "HOLDFAST_DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
-                "HOLDFAST_BROKER_URL": self.redis.url,
-                "HOLDFAST_SPOOL_DIRECTORY": str(self.spool),
-                **environment,
-            },
-            cwd=ROOT,
-        )
+        argv, whole = ["manage.py", *arguments], {**self._environment, **environment}
+        if environment:
+            daemon = Daemon([sys.executable, *argv], log=log, environment=whole, cwd=ROOT)
+        else:
+            daemon = self._warm.daemon(argv, log)
         self._daemons.callback(daemon.kill)
         daemon.start(lambda: ready in daemon.log_tail(1 << 20))
         return daemon
@@ -84,6 +85,7 @@ class Workplace:
 
     def close(self) -> None:
         self._daemons.close()
+        self._warm.close()
 
 
 @pytest.fixture

@@ -35,8 +35,7 @@ def own_redis() -> Iterator[RedisServer]:
 def test_heart_goes_on_beating_and_the_worker_ends_soon_when_redis_is_away(
     workplace: Workplace, own_redis: RedisServer
 ) -> None:
-    workplace.redis = own_redis
-    worker = workplace.start_worker(HOLDFAST_GRACE_SECONDS="600")
+    worker = workplace.start_worker(HOLDFAST_GRACE_SECONDS="600", HOLDFAST_BROKER_URL=own_redis.url)
     own_redis.kill()
     wait_until(lambda: "Connection refused" in worker.log_tail(1 << 20), message="it is noticed")
     for _ in range(4):
