@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser.people import PEOPLE_PASSWORD, created
 from tests.browser.small_fleet import Fleet, running_fleet
-from tests.servers.cluster import Cluster
+from tests.servers.cluster import Cluster, running_sqlite_cluster
 from tests.servers.redis import RedisServer
 from tests.workers.stages.pipeline import make_sqlite_site
 
@@ -37,11 +37,14 @@ def add_person(cluster: Cluster, email: str, role: str, **assigned: list[int]) -
         assert answer.status == 200, answer
 
 
-@pytest.fixture(scope="session")
-def lived(sqlite_cluster: Cluster) -> Lived:
-    """The session's cluster, with a site that is safe and one that is not."""
-    cluster = sqlite_cluster
-    cluster.ensure_worker()
+@pytest.fixture(scope="package")
+def lived(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+    """A cluster for all files that look at it, with a site that is safe and one that is not."""
+    with running_sqlite_cluster(tmp_path_factory.mktemp("lived"), redis_server.url) as cluster:
+        yield _lived(cluster)
+
+
+def _lived(cluster: Cluster) -> Lived:
     folder = cluster.directory / "browsed"
     (folder / "store").mkdir(parents=True)
     (folder / "failing.example").mkdir()
@@ -64,8 +67,8 @@ def lived(sqlite_cluster: Cluster) -> Lived:
     return Lived(cluster, node_id, good, failing)
 
 
-@pytest.fixture(scope="session")
-def session_fleet(
+@pytest.fixture(scope="package")
+def package_fleet(
     redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
     """A fleet for all files that look at the dashboard."""
@@ -74,7 +77,7 @@ def session_fleet(
 
 
 @pytest.fixture(scope="module")
-def shared_fleet(session_fleet: Fleet) -> Fleet:
-    """The session's fleet, as it was at first."""
-    session_fleet.begin_anew()
-    return session_fleet
+def shared_fleet(package_fleet: Fleet) -> Fleet:
+    """The fleet of all files, as it was at first."""
+    package_fleet.begin_anew()
+    return package_fleet

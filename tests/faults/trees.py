@@ -80,11 +80,16 @@ class WorkerTree:
                 process.resume()
 
     def kill_all(self) -> None:
-        """Kill every process as the end of its host would, those too that lost their leader."""
-        for process in [*self.everything(), *self.seen]:
+        """Kill every process as the end of its host would, those too that lost their leader.
+
+        Until the last of them is gone, the broker may hand it a message.
+        """
+        killed = [*self.everything(), *self.seen]
+        for process in killed:
             with suppress(*GONE):
                 process.kill()
         self.daemon.kill()
+        wait_until(lambda: not any(map(is_alive, killed)), message=f"{self.name} is gone")
 
     def signal(self, number: signal.Signals) -> None:
         """Send the agent a signal, as systemd does."""

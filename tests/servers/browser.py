@@ -184,17 +184,17 @@ def open_tab(browser: Browser, axe: str) -> Iterator[OpenTab]:
 
 
 @pytest.fixture(scope="session")
-def known_sessions() -> dict[tuple[int, str], Any]:
+def known_sessions() -> dict[tuple[Path, str], Any]:
     """Who has signed in where: cookies outlive the browser of a file."""
     return {}
 
 
 @pytest.fixture(scope="module")
-def session_of(browser: Browser, known_sessions: dict[tuple[int, str], Any]) -> Callable[..., Any]:
+def session_of(browser: Browser, known_sessions: dict[tuple[Path, str], Any]) -> Callable[..., Any]:
     """Return what signs in once and returns that session: `open_tab(…, storage_state=session)`."""
 
     def session(cluster: Cluster, email: str = EMAIL, password: str = PASSWORD) -> Any:
-        key = (cluster.port, email)
+        key = (cluster.directory, email)
         if key not in known_sessions:
             context = browser.new_context(base_url=f"http://127.0.0.1:{cluster.port}")
             Tab(context.new_page(), "").sign_in(email, password)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def cluster(sqlite_cluster: Cluster) -> Cluster:
-    """The session's cluster, with a worker whatever earlier tests did to theirs."""
+    """A cluster, with a worker whatever earlier tests did to theirs."""
     sqlite_cluster.ensure_worker()
     return sqlite_cluster
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def cluster(sqlite_cluster: Cluster) -> Cluster:
-    """The session's cluster, with a worker whatever earlier tests did to theirs."""
+    """A cluster, with a worker whatever earlier tests did to theirs."""
     if not any("worker" in name and one.alive for name, one in sqlite_cluster.daemons.items()):
         sqlite_cluster.start_worker(f"worker-{len(sqlite_cluster.daemons)}")
     wait_until(lambda: sqlite_cluster.get("/api/v1/nodes/").body[0]["status"] == "online")
