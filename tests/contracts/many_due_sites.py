@@ -50,7 +50,7 @@ def start_together(url: str, directory: Path, sites: int) -> str:
     """
     # Nobody listens on port 9: what is started here must only be recorded.
     cluster = Cluster(directory, url, "redis://127.0.0.1:9/0", {})
-    cluster.manage("migrate", "--verbosity", "0")
+    cluster.migrate()
     fill = FILL.format(sites=sites, nodes=NODES)
     cluster.manage("shell", "--verbosity", "0", "-c", fill)
     environment = {**os.environ, **cluster.environment, "DJANGO_SETTINGS_MODULE": "panel.settings"}

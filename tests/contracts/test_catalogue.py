@@ -12,7 +12,7 @@ import pytest
 
 from tests.contracts.test_restores import Restorable, assert_done
 from tests.servers.age import KeyPair, make_key
-from tests.servers.cluster import EMAIL, Cluster, running_cluster
+from tests.servers.cluster import Cluster, running_cluster
 from tests.servers.moto import S3Server
 from tests.servers.redis import RedisServer
 from tests.workers.stages.pipeline import make_sqlite_site
@@ -27,13 +27,6 @@ NOT_REBUILT_OF_BACKUP = {"id", "site_id", "job_id", "created_at", "storage_id", 
 NAMES = ("plain.example.com", "second.example.com", "bucket.example.com", "secret.example.com")
 
 
-FIRST_ROWS = f"""
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
-call_command("createsuperuser", interactive=False, email={EMAIL!r})
-"""
-
-
 def database_at(folder: Path) -> str:
     folder.mkdir(exist_ok=True)
     return f"sqlite:///{folder / 'panel.sqlite3'}"
@@ -45,7 +38,7 @@ def from_nothing(folder: Path, broker_url: str, settings: dict[str, str]) -> Ite
     cluster = Cluster(folder, database_at(folder), broker_url, settings)
     with cluster.warmed_up():
         try:
-            cluster.manage("shell", "--verbosity", "0", "-c", FIRST_ROWS)
+            cluster.begin_with_admin()
             yield cluster
             assert cluster.leaks() == []
         except BaseException as error:
@@ -198,7 +191,7 @@ def test_rows_come_back_in_every_database_of_a_panel(
     config = {"path": str(tmp_path / "store")}
     file.write_text(json.dumps({"name": "again", "type": "local", "config": config}))
     with cluster.warmed_up():
-        cluster.manage("migrate", "--verbosity", "0")
+        cluster.migrate()
         code = BACK_UP_AND_LOSE.format(folder=str(tmp_path))
         cluster.manage("shell", "--verbosity", "0", "-c", code)
         rebuild = ("catalogue", "rebuild", "--config", str(file), "--json")

@@ -27,7 +27,7 @@ def cluster(panel_database_url: str, tmp_path_factory: pytest.TempPathFactory) -
     directory = tmp_path_factory.mktemp("control")
     cluster = Cluster(directory, panel_database_url, "redis://127.0.0.1:9/0")
     with cluster.warmed_up():
-        cluster.manage("migrate", "--verbosity", "0")
+        cluster.migrate()
         yield cluster
 
 

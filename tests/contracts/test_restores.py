@@ -80,13 +80,22 @@ class Restorable:
 
 @pytest.fixture
 def site(sqlite_cluster: Cluster, tmp_path: Path) -> Restorable:
-    cluster = sqlite_cluster
-    root = cluster.directory / tmp_path.name
-    path = make_sqlite_site(root / "shop.example.com")
-    store = {"type": "local", "config": {"path": str(tmp_path)}, "name": tmp_path.name}
+    """A site with a backup, to restore."""
+    return backed_up(sqlite_cluster, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(sqlite_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Restorable:
+    """One that only refuses what it is asked."""
+    return backed_up(sqlite_cluster, tmp_path_factory.mktemp("untouched"))
+
+
+def backed_up(cluster: Cluster, folder: Path) -> Restorable:
+    path = make_sqlite_site(cluster.directory / folder.name / "shop.example.com")
+    store = {"type": "local", "config": {"path": str(folder)}, "name": folder.name}
     answer = cluster.post("/api/v1/storage/providers", {**store, "is_default": True})
     assert answer.status == 201, answer
-    answer = cluster.post("/api/v1/sites/manual", {"path": str(path), "name": tmp_path.name})
+    answer = cluster.post("/api/v1/sites/manual", {"path": str(path), "name": folder.name})
     assert answer.status in (200, 201), answer
     site = int(answer.body["id"])
     assert cluster.post(f"/api/v1/sites/{site}/backup/start").status == 202
@@ -244,11 +253,10 @@ def test_nothing_is_restored_when_the_checkpoint_fails(site: Restorable) -> None
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(
-    site: Restorable, body: dict[str, Any], status: int, words: str
+    untouched: Restorable, body: dict[str, Any], status: int, words: str
 ) -> None:
-    answer = site.cluster.post(
-        f"/api/v1/sites/{site.id}/restore", {"backup_id": site.backup_id, **body}
-    )
+    asked = {"backup_id": untouched.backup_id, **body}
+    answer = untouched.cluster.post(f"/api/v1/sites/{untouched.id}/restore", asked)
     assert answer.status == status
     assert words in str(answer.body)
 

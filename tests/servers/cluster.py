@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Daemon, accepts, free_port, wait_until
+from tests.servers import Daemon, accepts, free_port, migrated, wait_until
 from tests.servers.redis import RedisServer
 from tests.servers.secrets_search import in_command_lines, in_files, in_sqlite, secrets_of
 from tests.servers.warm import Warm
@@ -28,13 +28,14 @@ ROOT = Path(__file__).resolve().parents[2]
 MIGRATE = """
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
+"""
+ADD_ADMIN = """
 call_command("createsuperuser", interactive=False, email={email!r})
 """
 ADD_NODE = """
 from django.core.management import call_command
 call_command("node", "add", "web-01", "--root", {root!r})
 """
-_migrated: list[bytes] = []
 EMAIL, PASSWORD = "admin@example.com", "correct-horse-battery-staple"
 
 FOR_COMMANDS = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD}
@@ -154,29 +155,22 @@ class Cluster:
 
     def set_up(self, root: Path) -> None:
         """Migrate, and add the first user and the node `web-01`, whose sites lie below `root`."""
-        # In one process: each start of manage.py takes a second, and there are many clusters.
+        self.begin_with_admin()
         code = ADD_NODE.format(root=str(root))
-        if not self._copy_migrated():
-            code = MIGRATE.format(email=EMAIL) + code
         self.manage("shell", "--verbosity", "0", "-c", code)
 
-    def _copy_migrated(self) -> bool:
-        """Begin with a copy of what migrations make of an empty SQLite; only the first runs them.
-
-        What they do from nothing on each kind of database is a test of its own.
-        """
-        if not self.database_url.startswith("sqlite:///"):
-            return False
-        file = Path(self.database_url.removeprefix("sqlite:///"))
-        if not _migrated:
-            code = MIGRATE.format(email=EMAIL)
+    def begin_with_admin(self) -> None:
+        """Bring an empty database to the present schema, and add the first user."""
+        if not migrated.fill(self.database_url, "admin"):
+            code = MIGRATE + ADD_ADMIN.format(email=EMAIL)
             self.manage("shell", "--verbosity", "0", "-c", code)
-            # Who closes it last leaves all of it in the one file.
-            assert not file.with_name(f"{file.name}-wal").exists()
-            _migrated.append(file.read_bytes())
-        else:
-            file.write_bytes(_migrated[0])
-        return True
+            migrated.keep(self.database_url, "admin")
+
+    def migrate(self) -> None:
+        """Bring an empty database to the present schema; nobody is in it."""
+        if not migrated.fill(self.database_url, "empty"):
+            self.manage("shell", "--verbosity", "0", "-c", MIGRATE)
+            migrated.keep(self.database_url, "empty")
 
     def start_all(self, workers: int = 1) -> None:
         """Start everything at once: each loads for seconds before it is ready."""

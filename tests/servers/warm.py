@@ -30,7 +30,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NotRequired, TextIO, TypedDict
 
-from tests.servers import Daemon, die_with_parent, wait_until
+from tests.servers import Daemon, call_process, die_with_parent, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 # What commands, panel, coordinator and workers import; none of it connects to anything.
@@ -272,6 +272,7 @@ def _run_command(target: str, argv: list[str]) -> int:
 def _call(target: str, argv: list[str]) -> None:
     module, _, name = target.partition(":")
     sys.argv = argv
+    call_process(argv[1] if argv[0] == "manage.py" else module)
     getattr(importlib.import_module(module), name)()
 
 
