@@ -1,8 +1,8 @@
 """What migrations make of an empty database, kept for the next one of its kind.
 
-They take five seconds of a processor, and there are dozens of installations in a test run. What
-they do from nothing on each kind of database is a test of its own. It is kept beside pytest's cache
-under a name that changes with the migrations.
+They take four seconds of a processor, and there are dozens of installations in a test run. What
+they do from nothing on each kind of database is seen in `tests/contracts/test_panel_databases.py`.
+It is kept beside pytest's cache under a name that changes with the migrations.
 """
 
 from __future__ import annotations
