@@ -174,7 +174,8 @@ class PlainHost:
             cwd=None if is_server else ROOT,
             user=unprivileged_user() if is_server else None,
         )
-        daemon.start(lambda: True)
+        # What runs once may have ended before anybody looks.
+        daemon.begin()
         return daemon
 
     def wait_until_healthy(self, name: str) -> None:
