@@ -44,7 +44,8 @@ CHILDREN = {"backup_db": "--single-transaction", "backup_files": "reader_process
 # So many files take a cleanup long enough to be met in it.
 LITTER_FILES = 20_000
 ANSWER_SECONDS = 30
-LOOK_SECONDS = 0.03
+# A stage may be over in no time; an end lasts, and whoever looks takes from those who work.
+LOOK_SECONDS, END_LOOK_SECONDS = 0.03, 0.2
 
 
 class Console:
@@ -215,7 +216,12 @@ class Rig:
         return self.cluster.spool / str(job["folder_name"])
 
     def wait_for_job(
-        self, job_id: str, condition: Callable[[dict[str, Any]], object], timeout: float, what: str
+        self,
+        job_id: str,
+        condition: Callable[[dict[str, Any]], object],
+        timeout: float,
+        what: str,
+        pause: float = LOOK_SECONDS,
     ) -> dict[str, Any]:
         """Return the job once a condition of its row holds."""
         deadline = time.monotonic() + timeout
@@ -230,8 +236,7 @@ class Rig:
                     f"not within {timeout} s: {what}; {job['state']} at stage "
                     f"{job['stages_done']}, {job['error_message']}\n{lines}"
                 )
-            # Some stages are over in no time; and whoever looks without a pause takes from them.
-            time.sleep(LOOK_SECONDS)
+            time.sleep(pause)
 
     def wait_until_inside(self, job_id: str, stage: str, timeout: float = 60) -> dict[str, Any]:
         """Return the job once an attempt is in the middle of a stage, and not just at its door."""
@@ -257,7 +262,9 @@ class Rig:
     def wait_for_end(self, job_id: str, timeout: float = 90) -> dict[str, Any]:
         """Return the job once it is at its end."""
         ends = ("completed", "failed", "stopped", "reset")
-        return self.wait_for_job(job_id, lambda job: job["state"] in ends, timeout, "the end")
+        return self.wait_for_job(
+            job_id, lambda job: job["state"] in ends, timeout, "the end", END_LOOK_SECONDS
+        )
 
     def hold(self, job_id: str, stage: str) -> dict[str, Any]:
         """Freeze the process of the attempt in the middle of a stage, and return the job.
