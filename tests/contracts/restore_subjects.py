@@ -97,14 +97,11 @@ def everything(subject: Subject, spec: DatabaseSpec) -> dict[str, object]:
         found.pop("counter", None)
     else:
         assert isinstance(subject, PostgreSQLSubject)
-        found["objects"] = subject.server.execute(
+        found["objects, large ones, database"] = subject.server.execute(
             "SELECT pg_describe_object(classid, objid, 0) FROM pg_depend"
             " WHERE classid <> 'pg_largeobject'::regclass AND refclassid = 'pg_namespace'::regclass"
-            " AND refobjid::regnamespace::text !~ '^pg_|^information' ORDER BY 1",
-            spec.name,
-        )
-        found["large"] = subject.server.execute("SELECT * FROM pg_largeobject", spec.name)
-        found["database"] = subject.server.execute(
+            " AND refobjid::regnamespace::text !~ '^pg_|^information' ORDER BY 1;"
+            "SELECT * FROM pg_largeobject;"
             "SELECT datallowconn, datacl::text[] @> ARRAY['=Tc/postgres'], datcollate,"
             " shobj_description(oid, 'pg_database') FROM pg_database"
             " WHERE datname = current_database(); SHOW work_mem; SHOW search_path",
@@ -150,8 +147,8 @@ def left(subject: Subject, spec: DatabaseSpec) -> list[str]:
     assert isinstance(subject, MySQLSubject | PostgreSQLSubject)
     if isinstance(subject, MySQLSubject):
         return subject.server.execute("SHOW DATABASES LIKE '%\\_hf\\_%'").split()
-    names = subject.server.execute("SELECT datname FROM pg_database WHERE datname ~ '_hf_'")
-    schemas = subject.server.execute(
-        "SELECT nspname FROM pg_namespace WHERE nspname ~ '_hf_'", spec.name
-    )
-    return [*names.split(), *schemas.split()]
+    return subject.server.execute(
+        "SELECT datname FROM pg_database WHERE datname ~ '_hf_'"
+        " UNION ALL SELECT nspname FROM pg_namespace WHERE nspname ~ '_hf_'",
+        spec.name,
+    ).split()
