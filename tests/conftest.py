@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,6 +19,19 @@ pytest_plugins = [
     for module in sorted(SERVERS.glob("*.py"))
     if module.stem != "__init__"
 ]
+
+
+def pytest_configure() -> None:
+    """Find PostgreSQL's programs before Debian's scripts, which look for them each time anew.
+
+    That look is a quarter of what a test of many short calls costs.
+    """
+    if programs := sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version):
+        os.environ["PATH"] = os.pathsep.join([str(programs[-1]), os.environ["PATH"]])
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in folder.parent.name.split(".") if part.isdigit())
 
 
 @pytest.hookimpl(wrapper=True)

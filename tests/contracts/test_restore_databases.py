@@ -8,7 +8,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.contracts.database_subjects import CONTENT, ROWS, MySQLSubject, SQLiteSubject, Subject
+from tests.contracts.database_subjects import (
+    CONTENT,
+    ROWS,
+    MySQLSubject,
+    PostgreSQLSubject,
+    SQLiteSubject,
+    Subject,
+)
 from tests.contracts.restore_subjects import (
     CASES,
     dumped,
@@ -17,6 +24,7 @@ from tests.contracts.restore_subjects import (
     subject_of,
     write,
 )
+from tests.servers.postgres import PostgresServer
 from workers.engine.databases import ENGINES, RESTORERS, open_database, open_restorer
 from workers.engine.databases.base import DatabaseSpec
 from workers.engine.errors import EngineError, Fenced, InterruptedWork, StopRequested
@@ -84,6 +92,24 @@ def _without_mark(found: dict[str, object]) -> dict[str, object]:
     if isinstance(schema, list):
         found["schema"] = [row for row in schema if b"_mark" not in row[1]]
     return {name: value for name, value in found.items() if not name.endswith("_mark")}
+
+
+def test_debians_scripts_serve_as_the_programs_that_they_call(
+    postgres_server: PostgresServer, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not all(Path("/usr/bin", name).is_symlink() for name in ("psql", "pg_dump")):
+        pytest.skip("this is no Debian")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    subject = PostgreSQLSubject(postgres_server)
+    spec = subject.create(CASES["postgresql"].adversarial)
+    before = everything(subject, spec)
+    text, _ = dumped(spec, scratch)
+    write(subject, spec, CASES["postgresql"].damage)
+    switch = open_restorer(spec).prepare([text], label="deb", scratch_directory=str(scratch))
+    switch.switch()
+    switch.discard()
+    assert everything(subject, spec) == before
+    assert left(subject, spec) == []
 
 
 def test_another_database_becomes_the_same(engine: str, subject: Subject, scratch: Path) -> None:
