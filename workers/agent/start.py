@@ -41,6 +41,8 @@ def work_as(node: Node, *, loglevel: str) -> NoReturn:
     Raises `EngineError` or `NodeHeldError` when this host cannot be that node.
     """
     with ending_the_start():
+        # Before anybody knows of this worker: a signal that comes meanwhile leaves no trace of it.
+        load_work()
         spool = Path(settings.HOLDFAST_SPOOL_DIRECTORY)
         prepare_spool(spool)
         post = Post(
@@ -58,7 +60,6 @@ def work_as(node: Node, *, loglevel: str) -> NoReturn:
         except BaseException:
             _withdraw(post, lock)
             raise
-    load_work()
     status = _fork(post, lock, board, CeleryOptions(post.worker, node.queue, loglevel))
     # Threads that hang in a database or a storage are not waited for.
     exit_at_once(status)
